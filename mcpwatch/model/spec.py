@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
 from mcpwatch.model.probe import Canary, Expect, Target, Transport, Vantage
 from mcpwatch.model.restart import RestartPolicy
@@ -106,6 +107,13 @@ class UpstreamSpec:
     """Tokens of this route alone; empty means those of the proxy."""
     options: str = "{}"
     """JSON text of what only some proxy kinds understand (tool filters, isolation …)."""
+
+    @property
+    def picks_tools(self) -> bool:
+        """Whether clients are shown only tools that are named."""
+        asked: dict[str, Any] = json.loads(self.options)
+        own, theirs = cast("dict[str, Any]", asked.get("tools") or {}), cast("dict[str, Any]", asked.get("toolFilter") or {})
+        return bool(own.get("allow")) or theirs.get("mode") == "allow"
 
     @property
     def wire_by_path(self) -> Literal["sse", "http"]:

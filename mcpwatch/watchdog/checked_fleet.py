@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec, Plan, Traits
+from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import ProbeRunner
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.behind import Behind
-from mcpwatch.watchdog.contracts import Contracts
+from mcpwatch.watchdog.contracts import Contracts, KeptContract
 from mcpwatch.watchdog.echo import echoed
 from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
@@ -94,6 +95,15 @@ class CheckedFleet(ABC):
         """The proxy's actor, if the fleet has one."""
         found = self._plan().proxy
         return self._actors.get(found.member) if found else None
+
+    def _relisted(self, names: Iterable[str]) -> dict[str, KeptContract]:
+        """What these members listed when a proxy that remembers lists began, as far as they list something else now."""
+        proxy = self.proxy()
+        if proxy is None or proxy.started_at is None or not self.traits.lists_from_cache:
+            return {}
+        began = WallTime(self._clock.wall() - (self._clock.now() - proxy.started_at))
+        since = None if proxy.spec.carried.watched else began
+        return {name: kept for name in names if (kept := self._contracts.relisted(name, since)) is not None}
 
     def soon(self) -> None:
         """Something happened: consider it."""

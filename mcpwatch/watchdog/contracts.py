@@ -170,6 +170,8 @@ class Contracts:
         found = changes(pin.contract, contract) if pin.contract != contract else ()
         if not found and not other:
             self._listed[key] = generation
+            if self._seen[key][-1].contract != contract:
+                self._keep(key, kept)  # it is back at what is pinned
             return result
         if pin.server and server.name and pin.server != server.name and _strangers(pin.contract, contract):
             return _failed(result, Symptom.WRONG_SERVER, words)
@@ -200,6 +202,15 @@ class Contracts:
             return tool_names(own[-1].contract) == tool_names(contract)
         listed = self._listed.get(key)
         return bool(generation) and listed is not None and listed < generation
+
+    def relisted(self, member: str, since: WallTime | None) -> KeptContract | None:
+        """What a member listed itself at that time (`None`: before the latest change), and since when it lists something else."""
+        kept = self._seen.get(f"direct:{member}", ())
+        if len(kept) < 2:
+            return None
+        then = next((one for one in reversed(kept[:-1]) if since is None or one.at <= since), kept[0])
+        same = since is not None and kept[-1].at <= since
+        return None if same or then.contract == kept[-1].contract else replace(then, at=kept[-1].at)
 
     def pin(self, name: str) -> list[str]:
         """Accept what a member or route lists now; returns what that changes. Raises `UsageError` when nothing was listed yet."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.incarnation import Exited
@@ -49,9 +50,8 @@ class FleetMonitor(CheckedFleet):
         plan = self._plan()
         behind, hints = self._behind, tuple(self._hints.values())
         alone, culprit = self.left_alone(self._deaths.alone), self._culprit()
-        known = Known(
-            self.traits, self._engines_gone, hints, alone, behind.frozen, behind.gone, culprit, self.parents, self._childless()
-        )
+        known = Known(self.traits, self._engines_gone, hints, alone, behind.frozen, behind.gone, culprit, self.parents)
+        known = replace(known, childless=self._childless(), relisted=self._relisted(self._actors), wall=self._clock.wall())
         return take_snapshot(plan, self._actors, self.probing.histories, self._senses, known, self._clock.now())
 
     @property
@@ -182,7 +182,7 @@ class FleetMonitor(CheckedFleet):
         if before.failing and not after.failing:
             shut, here = shut_out(self.probing.histories, scheduled.key), self.probing.of(scheduled.key.subject)
             self._run([one for one in here if one.key in shut and one.check.interval is not None])
-        if self._hides(scheduled, after) or not self._quiet(before, after):
+        if self._hides(scheduled, after) or not self._quiet(before, after) or self._relisted((scheduled.member,)):
             self.soon()
 
     def _hides(self, scheduled: ScheduledCheck, after: CheckHistory) -> bool:

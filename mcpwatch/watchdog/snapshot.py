@@ -192,8 +192,7 @@ class MemberSnapshot:
     child_ended: bool = False
     """What it ran lived when it began, and does not any more; looked up when it answers and says nothing."""
     childless: bool = False  # it was seen to run no other
-    works: bool = False
-    """Its processes took the processor since it fell silent; looked up then."""
+    works: bool = False  # its processes took the processor since it fell silent; looked up then
     served_by: str = ""  # the member whose processes listen where this url leads, looked up when it fails
     rival: str = ""
     """Who else listens on its port, looked up when it fails."""
@@ -210,8 +209,10 @@ class MemberSnapshot:
     """Where the proxy reaches it, when that is another place than where it is checked."""
     proxy_wire: str = ""
     """The one wire over which the proxy asks it, whatever it speaks; empty when that finds out, or it is not known."""
-    budget_at: Instant | None = None
-    """When its restart budget allows a restart again; `None`: now."""
+    listed_before: str = ""  # the contract that it listed when the proxy began, where it lists another one since `relisted_at`
+    relisted_at: Instant | None = None
+    picked: bool = False  # only tools that are named are shown of it
+    budget_at: Instant | None = None  # when its restart budget allows a restart again; `None`: now
 
     @property
     def carried(self) -> RuntimeTraits:

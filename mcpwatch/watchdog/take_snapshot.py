@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.spec import MemberSpec, Plan, Traits, UpstreamSpec
-from mcpwatch.model.time import Instant
+from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.bare_answer import bare
 from mcpwatch.watchdog.bridge_words import all_served, unserved
+from mcpwatch.watchdog.contracts import KeptContract
 from mcpwatch.watchdog.door import beside_the_point, broken_bytes
 from mcpwatch.watchdog.doubt import silent_since
 from mcpwatch.watchdog.exit_words import port_refused, telling
@@ -23,7 +24,7 @@ from mcpwatch.watchdog.senses import Senses
 from mcpwatch.watchdog.snapshot import GONE_SYMPTOMS, HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation, ProxyLogHint
 from mcpwatch.watchdog.starts import inside
 from mcpwatch.watchdog.starved import ASKED_SYMPTOMS
-from mcpwatch.watchdog.ways import elsewhere
+from mcpwatch.watchdog.ways import elsewhere, own_port
 
 _LOOPBACK = ("127.", "localhost", "::1")
 
@@ -43,9 +44,11 @@ class Known:
     gone: AbstractSet[str] = frozenset()
     mounting: str = ""
     parents: AbstractSet[str] = frozenset()
-    """Members of which something else ran when their present run was proven."""
+    """Members of which something else ran when their present run was proven; `childless`: of which nothing did."""
     childless: AbstractSet[str] = frozenset()
-    """Members of which nothing did."""
+    relisted: Mapping[str, KeptContract] = field(default_factory=dict[str, KeptContract])
+    """What members listed when the proxy began, and since when (by `wall`, as it is now) they list something else."""
+    wall: WallTime = WallTime(0.0)
 
 
 def take_snapshot(
@@ -123,6 +126,7 @@ def _observation(history: CheckHistory) -> Observation:
 def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant, way: UpstreamSpec | None) -> MemberSnapshot:
     spec, state = actor.spec, actor.state
     kept = (UNKILLABLE, f"it is to stop, but {actor.cannot_stop}") if actor.cannot_stop else actor.hindered
+    relisted = known.relisted.get(spec.name)
     reachable = spec.direct is not None or (actor.incarnation is not None and actor.incarnation.direct is not None)
     return MemberSnapshot(
         name=spec.name,
@@ -147,7 +151,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         hindrance=kept[1],
         start_grace=spec.start_grace,
         changed_at=actor.changed_at if not spec.carried.watched else None,
-        port=_port(spec),
+        port=own_port(spec),
         asked_at=urlsplit(spec.direct.url).netloc if spec.direct is not None else "",
         proxy_url=_proxy_url(actor, way.url if way is not None else ""),
         proxy_wire=way.wire_by_path if way is not None and way.url and known.traits.wire_by_path else "",
@@ -155,6 +159,9 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         alone=known.alone.get(spec.name, ""),
         childless=spec.name in known.childless,
         budget_at=_budget(actor, now),
+        listed_before=relisted.contract if relisted is not None else "",
+        relisted_at=Instant(now - (known.wall - relisted.at)) if relisted is not None else None,
+        picked=way is not None and way.picks_tools,
     )
 
 
@@ -282,13 +289,6 @@ def _proxy_url(actor: MemberActor, theirs: str) -> str:
     """Where the proxy reaches it, when that is another place than where it is checked."""
     living = actor.incarnation.direct if actor.incarnation is not None else None
     return elsewhere(living or actor.spec.direct, theirs)
-
-
-def _port(spec: MemberSpec) -> int | None:
-    """The port of this machine where a process should answer."""
-    if not spec.carried.own or spec.direct is None or not spec.direct.url:
-        return None
-    return urlsplit(spec.direct.url).port
 
 
 def _budget(actor: MemberActor, now: Instant) -> Instant | None:

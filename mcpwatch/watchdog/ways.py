@@ -10,6 +10,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from mcpwatch.model.probe import Target
+from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.finding import Finding
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
@@ -38,6 +39,11 @@ def elsewhere(ours: Target | None, theirs: str) -> str:
         return ""
     places = [(parts.hostname, parts.port) for parts in (urlsplit(ours.url), urlsplit(theirs))]
     return theirs if places[0] != places[1] else ""
+
+
+def own_port(spec: MemberSpec) -> int | None:
+    """The port of this machine where a process should answer."""
+    return urlsplit(spec.direct.url).port if spec.carried.own and spec.direct is not None and spec.direct.url else None
 
 
 def no_way(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation, found: Finding) -> Finding:

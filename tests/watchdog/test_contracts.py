@@ -13,6 +13,7 @@ from mcpwatch.model.errors import UsageError
 from mcpwatch.model.fact import Fact, ToolsChanged
 from mcpwatch.model.probe import Outcome, ProbeResult, ServerInfo, Symptom, Tool, Vantage
 from mcpwatch.model.spec import CheckSpec
+from mcpwatch.model.time import WallTime
 from mcpwatch.watchdog.contracts import Contracts, Policy, renamed
 from mcpwatch.watchdog.history import CheckKey
 from mcpwatch.watchdog.probing import ScheduledCheck
@@ -288,3 +289,45 @@ def test_an_empty_list_is_right_until_something_was_listed_and_drift_of_another_
     strict = House("quarantine")
     strict.see(listed("a"))
     assert strict.see(listed(version="2")).symptom is Symptom.DRIFT
+
+
+class At(SystemClock):
+    """A wall clock that shows what it is told."""
+
+    hour = 0.0
+
+    def wall(self) -> WallTime:
+        return WallTime(self.hour)
+
+
+@pytest.mark.parametrize(
+    ("since", "then", "at"),
+    [
+        (1.0, ("a",), 3.0),
+        (2.0, ("a", "b"), 3.0),
+        (2.5, ("a", "b"), 3.0),
+        (3.0, None, 0.0),
+        (0.5, ("a",), 3.0),
+        (None, ("a", "b"), 3.0),
+    ],
+)
+def test_what_a_member_listed_when_its_proxy_began_is_known_and_since_when_it_lists_something_else(
+    since: float | None, then: tuple[str, ...] | None, at: float
+) -> None:
+    clock, store = At(), Memory()
+    contracts = Contracts(store, clock, lambda _: None)  # pyright: ignore[reportArgumentType]
+    direct = ScheduledCheck(CheckKey("time", "mcp", "direct"), CheckSpec("mcp"), "time")
+
+    def see(hour: float, *names: str) -> None:
+        clock.hour = hour
+        contracts.refine(direct, listed(*names), 1)
+
+    see(1.0, "a")
+    assert contracts.relisted("time", None) is None
+    see(2.0, "a", "b")
+    see(3.0, "a", "b", "c")
+    found = contracts.relisted("time", WallTime(since) if since is not None else None)
+    assert (found.contract if found else None, found.at if found else 0.0) == (listed(*then).contract if then else None, at)
+    see(4.0, "a")
+    assert contracts.relisted("time", WallTime(1.0)) is None, "it lists again what it did then"
+    assert [change["changes"] for change in contracts.show("time")] == [[]]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mcpwatch.model.contract import snapshot
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom, Tool
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
@@ -58,6 +59,41 @@ def test_tools_that_only_the_proxys_memory_still_has_are_told_and_left_to_a_pers
     assert named(earlier, replace(TBXARK, started_at=Instant(50.0))) == []
     failing = replace(member, direct=replace(bad(Symptom.TIMEOUT, Stage.OPEN), verdict=OK.verdict, failures=1))
     assert [cause for cause, _, _ in named(failing, TBXARK)] == []
+
+
+def contract(**tools: str) -> str:
+    return snapshot(tools=[{"name": name, "description": text, "inputSchema": {"type": "object"}} for name, text in tools.items()])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "shown", "told"),
+    [
+        ({"a": "1"}, {"a": "1", "b": "1"}, {"a": "1"}, "without b"),
+        ({"a": "1"}, {"a": "2"}, {"a": "1"}, "with the former definition of a"),
+        ({"a": "1"}, {"a": "2"}, {"a": "2"}, ""),
+        ({"a": "1"}, {"a": "2"}, {"a": "as the proxy words it"}, ""),
+        ({"a": "1"}, {"a": "2", "b": "1"}, {"a": "1"}, "without b and with the former definition of a"),
+        ({"a": "1", "hidden": "1"}, {"a": "1", "hidden": "1", "b": "1"}, {"a": "1"}, ""),
+        ({}, {"a": "1", "b": "1"}, {"a": "1"}, ""),
+    ],
+)
+def test_what_a_member_lists_anew_and_the_proxys_memory_does_not_show_is_told(
+    before: dict[str, str], now: dict[str, str], shown: dict[str, str], told: str
+) -> None:
+    """What the proxy hid before it may hide now."""
+
+    def seen(tools: dict[str, str]) -> Observation:
+        names = tuple(Tool(name, name) for name in tools)
+        return replace(OK, result=ProbeResult(Outcome.SUCCESS, tools=names, contract=contract(**tools)))
+
+    known = contract(**before) if before else ""
+    member = replace(FETCH, direct=seen(now), through=seen(shown), listed_before=known, relisted_at=Instant(98.0))
+    text = [found.text for found in diagnose(scene(member, TBXARK)).found]
+    assert text == ([f"it shows an old list of 'fetch', {told}"] if told else [])
+    assert named(replace(member, relisted_at=Instant(99.1)), TBXARK) == [], "the route was not looked at since"
+    assert not told.startswith("without") or "without" not in "".join(
+        found.text for found in diagnose(scene(replace(member, picked=True), TBXARK)).found
+    ), "only tools that somebody named are shown"
 
 
 def test_one_that_was_started_anew_with_other_tools_has_its_stale_session_ended_all_the_same() -> None:
