@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from mcpwatch.clients.formats.path import Element, Path, Syntax, Value
-from mcpwatch.clients.route import Bridge, ClientEntry, ClientRoute, Wire, bridge
+from mcpwatch.clients.route import Bridge, ClientEntry, ClientRoute, Wire, bridge, stdio_plain
 from mcpwatch.registry import KindSpec
 from mcpwatch.units import Duration
 
@@ -102,15 +102,14 @@ def _as_is(name: str) -> str:
 class Adapter:
     """One AI client. `reference` spells a variable inside a header (`NAME` stands for it; empty: the client knows none)."""
 
-    kind: str
     title: str
     syntax: Syntax
-    container: Path
+    container: Path = ("mcpServers",)
     places: Mapping[str, Location]
-    wires: tuple[Wire, ...]
+    wires: tuple[Wire, ...] = ("sse", "http")
     reference: str = ""
     remote: Callable[[ClientEntry], dict[str, Value]] | None = None
-    stdio: Callable[[Bridge], dict[str, Value]] | None = None
+    stdio: Callable[[Bridge], dict[str, Value]] | None = stdio_plain
     disabled: Callable[[dict[str, Value]], dict[str, Value]] | None = None
     listed_by: str = ""
     extras: Callable[[str, Sequence[ClientEntry], Sequence[ClientEntry]], dict[Path, Value]] | None = None

@@ -37,7 +37,7 @@ from mcpwatch.registry import Kind, find
 
 
 def _kind(adapter: Adapter, spec: type[ClientSpec]) -> Kind[Client]:
-    return Kind(adapter.kind, spec, partial(Client, adapter), adapter.title)
+    return Kind(str(spec.model_fields["kind"].default), spec, partial(Client, adapter), adapter.title)
 
 
 CLIENTS: tuple[Kind[Client], ...] = (

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from mcpwatch.clients.adapters.open_webui import ADAPTER, OpenWebUISpec, as_written
-from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.backups import Backups
 from mcpwatch.clients.formats.path import EditRefused
 from mcpwatch.clients.ledger import digest
+from mcpwatch.clients.route import Entry
 from mcpwatch.clients.sync import Job, Written
 from mcpwatch.model.errors import ClientFileError
 

@@ -1,12 +1,15 @@
-"""What a client is to be given: a public route, and the link to it as one client spells it. Data only."""
+"""What a client is to be given: a public route, the link to it, and the shapes of entries that several clients share. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mcpwatch.clients.formats.path import Value
 from mcpwatch.model.spec import RouteSpec
 
+Entry = dict[str, Value]
 Wire = Literal["sse", "http"]
 
 
@@ -70,3 +73,32 @@ def bridge(program: Literal["mcp-proxy", "mcp-remote"], link: ClientEntry) -> Br
     header = ("--header", f"Authorization:Bearer ${{{link.token_env}}}") if link.token else ()
     env = ((link.token_env, link.token),) if link.token else ()
     return Bridge(link.name, "npx", ("-y", "mcp-remote@0.15.1", link.url, "--allow-http", *header), env)
+
+
+def _headers(link: ClientEntry) -> Entry:
+    return {"headers": link.headers} if link.headers else {}
+
+
+def typed(sse: str, http: str, **more: Value) -> Callable[[ClientEntry], Entry]:
+    """`{"type": …, "url": …, "headers": …}`, with this client's words for the two wires; `more` comes last."""
+    return lambda link: {"type": sse if link.wire == "sse" else http, "url": link.url, **_headers(link), **more}
+
+
+def plain(**more: Value) -> Callable[[ClientEntry], Entry]:
+    """`{"url": …, "headers": …}`: the client finds the wire out itself."""
+    return lambda link: {"url": link.url, **_headers(link), **more}
+
+
+def stdio_plain(bridge: Bridge) -> Entry:
+    """`{"command": …, "args": …, "env": …}`."""
+    return {"command": bridge.command, "args": list(bridge.args), **({"env": dict(bridge.env)} if bridge.env else {})}
+
+
+def stdio_typed(bridge: Bridge) -> Entry:
+    """The same with `"type": "stdio"`."""
+    return {"type": "stdio", **stdio_plain(bridge)}
+
+
+def switched(key: str, value: bool) -> Callable[[Entry], Entry]:
+    """The entry with one key set to what disables it."""
+    return lambda entry: {**entry, key: value}

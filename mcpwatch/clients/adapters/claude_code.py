@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import typed
 
 
 class ClaudeCodeSpec(ClientSpec, frozen=True):
@@ -17,10 +17,8 @@ class ClaudeCodeSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="claude-code",
     title="Claude Code",
     syntax=Jsonc(strict=True),
-    container=("mcpServers",),
     places={
         "user": Location(
             linux=("${CLAUDE_CONFIG_DIR:-~/.claude}/.config.json", "${CLAUDE_CONFIG_DIR:-~}/.claude.json"), lock="mkdir"
@@ -34,10 +32,8 @@ ADAPTER = Adapter(
             note="Current Claude Code does not read this file; it is written because you asked. Use scope 'user' to be heard.",
         ),
     },
-    wires=("sse", "http"),
     reference="${NAME}",
     remote=typed("sse", "http"),
-    stdio=stdio_plain,
     reload="restart running sessions",
     summary="Takes its own lock (`~/.claude.json.lock`) and refuses a file that is not strict JSON.",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
 
 
@@ -18,10 +17,8 @@ class ClaudeDesktopSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="claude-desktop",
     title="Claude Desktop",
     syntax=Jsonc(strict=True),
-    container=("mcpServers",),
     places={
         "user": Location(
             linux=("${XDG_CONFIG_HOME:-~/.config}/Claude/claude_desktop_config.json",),
@@ -31,7 +28,6 @@ ADAPTER = Adapter(
         )
     },
     wires=(),
-    stdio=stdio_plain,
     reload="quit and start Claude Desktop",
     summary="Speaks stdio only; the bridge is PyPI `mcp-proxy` or npm `mcp-remote`.",
 )

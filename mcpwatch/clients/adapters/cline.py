@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import stdio_plain, switched, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import switched, typed
 
 _EXTENSION = "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
 
@@ -20,10 +20,8 @@ class ClineSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="cline",
     title="Cline",
     syntax=Jsonc(strict=True),
-    container=("mcpServers",),
     places={
         "user": Location(linux=("${CLINE_MCP_SETTINGS_PATH:-~/.cline/data/settings/cline_mcp_settings.json}",)),
         "vscode": Location(
@@ -32,9 +30,7 @@ ADAPTER = Adapter(
             win32=(f"${{APPDATA:-~/AppData/Roaming}}/{_EXTENSION}",),
         ),
     },
-    wires=("sse", "http"),
     remote=typed("sse", "streamableHttp", disabled=False),
-    stdio=stdio_plain,
     disabled=switched("disabled", True),
     reload="the next session",
     summary="Expands no variable: a guarded route needs `allow_literal: true`.",

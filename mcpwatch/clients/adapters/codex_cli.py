@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import Entry, stdio_plain, switched
 from mcpwatch.clients.formats.toml import Toml
-from mcpwatch.clients.route import ClientEntry
+from mcpwatch.clients.route import ClientEntry, Entry, switched
 
 
 class CodexCliSpec(ClientSpec, frozen=True):
@@ -23,7 +22,6 @@ def _remote(link: ClientEntry) -> Entry:
 
 
 ADAPTER = Adapter(
-    kind="codex-cli",
     title="Codex CLI",
     syntax=Toml(),
     container=("mcp_servers",),
@@ -35,7 +33,6 @@ ADAPTER = Adapter(
     wires=("http",),
     reference="NAME",
     remote=_remote,
-    stdio=stdio_plain,
     disabled=switched("enabled", False),
     reload="restart running sessions",
     summary="Speaks Streamable HTTP only; reads the token from the named variable, which `~/.codex/.env` may hold.",

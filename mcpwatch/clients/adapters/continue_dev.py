@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.clients.route import Bridge, ClientEntry
+from mcpwatch.clients.route import ClientEntry, Entry, stdio_typed
 
 
 class ContinueSpec(ClientSpec, frozen=True):
@@ -22,21 +21,13 @@ def _remote(link: ClientEntry) -> Entry:
     return {**entry, "requestOptions": {"headers": link.headers}} if link.headers else entry
 
 
-def _stdio(bridge: Bridge) -> Entry:
-    entry: Entry = {"type": "stdio", "command": bridge.command, "args": list(bridge.args)}
-    return {**entry, "env": dict(bridge.env)} if bridge.env else entry
-
-
 ADAPTER = Adapter(
-    kind="continue",
     title="Continue",
     syntax=Yaml(),
-    container=("mcpServers",),
     places={"user": Location(linux=("~/.continue/config.yaml",))},
-    wires=("sse", "http"),
     reference="${{ secrets.NAME }}",
     remote=_remote,
-    stdio=_stdio,
+    stdio=stdio_typed,
     listed_by="name",
     reload="restart `cn`, reload the window of the IDE",
     summary="`cn -p` fails when one server fails: a list that follows health keeps it working.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import stdio_plain, typed
 
 
 class CopilotCliSpec(ClientSpec, frozen=True):
@@ -17,12 +17,9 @@ class CopilotCliSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="copilot-cli",
     title="Copilot CLI",
     syntax=Jsonc(),
-    container=("mcpServers",),
     places={"user": Location(linux=("${COPILOT_HOME:-~/.copilot}/mcp-config.json",))},
-    wires=("sse", "http"),
     reference="${NAME}",
     remote=typed("sse", "http", tools=["*"]),
     stdio=lambda bridge: {**stdio_plain(bridge), "tools": ["*"]},

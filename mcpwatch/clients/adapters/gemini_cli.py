@@ -8,10 +8,9 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import Element, Path, Value
-from mcpwatch.clients.route import ClientEntry
+from mcpwatch.clients.route import ClientEntry, typed
 
 
 class GeminiCliSpec(ClientSpec, frozen=True):
@@ -35,10 +34,8 @@ def _extras(scope: str, on: Sequence[ClientEntry], off: Sequence[ClientEntry]) -
 
 
 ADAPTER = Adapter(
-    kind="gemini-cli",
     title="Gemini CLI",
     syntax=Jsonc(),
-    container=("mcpServers",),
     places={
         "user": Location(linux=("~/.gemini/settings.json",)),
         "project": Location(linux=(".gemini/settings.json",)),
@@ -47,10 +44,8 @@ ADAPTER = Adapter(
             note="A file of our own that no other program writes; entries of the same name in settings.json win.",
         ),
     },
-    wires=("sse", "http"),
     reference="${NAME}",
     remote=typed("sse", "http"),
-    stdio=stdio_plain,
     disabled=dict,
     extras=_extras,
     reload="restart running sessions",

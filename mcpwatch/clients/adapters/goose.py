@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import Entry, switched
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.clients.route import Bridge, ClientEntry
+from mcpwatch.clients.route import Bridge, ClientEntry, Entry, switched
 
 
 class GooseSpec(ClientSpec, frozen=True):
@@ -30,7 +29,6 @@ def _stdio(bridge: Bridge) -> Entry:
 
 
 ADAPTER = Adapter(
-    kind="goose",
     title="goose",
     syntax=Yaml(),
     container=("extensions",),

@@ -6,9 +6,8 @@ import re
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.yaml import Yaml
-from mcpwatch.clients.route import Bridge, ClientEntry
+from mcpwatch.clients.route import ClientEntry, Entry, stdio_plain
 
 
 class LiteLLMSpec(ClientSpec, frozen=True):
@@ -24,23 +23,16 @@ def _remote(link: ClientEntry) -> Entry:
     return {**entry, "auth_type": "bearer_token", "auth_value": f"os.environ/{link.token_env}"} if link.bearer else entry
 
 
-def _stdio(bridge: Bridge) -> Entry:
-    entry: Entry = {"transport": "stdio", "command": bridge.command, "args": list(bridge.args)}
-    return {**entry, "env": dict(bridge.env)} if bridge.env else entry
-
-
 ADAPTER = Adapter(
-    kind="litellm",
     title="LiteLLM",
     syntax=Yaml(),
     container=("mcp_servers",),
     places={
         "user": Location(linux=("config.yaml",), note="LiteLLM has no file of its own: 'path' names the one you start it with.")
     },
-    wires=("sse", "http"),
     reference="os.environ/NAME",
     remote=_remote,
-    stdio=_stdio,
+    stdio=lambda bridge: {"transport": "stdio", **stdio_plain(bridge)},
     rename=lambda name: re.sub(r"\W", "_", name, flags=re.ASCII),
     reload="restart it",
     summary="Refuses to start when a name holds `-`, so names are written with `_`.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import plain, stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import plain
 
 
 class LMStudioSpec(ClientSpec, frozen=True):
@@ -17,19 +17,15 @@ class LMStudioSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="lmstudio",
     title="LM Studio",
     syntax=Jsonc(),
-    container=("mcpServers",),
     places={
         "user": Location(
             linux=("~/.lmstudio/mcp.json",),
             darwin=("~/.lmstudio/mcp.json", "~/.cache/lm-studio/mcp.json", "~/.lmstudio/mcp.json"),
         )
     },
-    wires=("sse", "http"),
     remote=plain(),
-    stdio=stdio_plain,
     reload="when its window gets the file, or on restart",
     summary="Knows no reference for secrets: a guarded route needs `allow_literal: true`.",
 )

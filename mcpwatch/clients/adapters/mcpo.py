@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import stdio_plain, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import typed
 
 
 class McpoSpec(ClientSpec, frozen=True):
@@ -18,14 +18,10 @@ class McpoSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="mcpo",
     title="mcpo",
     syntax=Jsonc(strict=True),
-    container=("mcpServers",),
     places={"user": Location(linux=("config.json",), note="mcpo has no file of its own: 'path' names the one you start it with.")},
-    wires=("sse", "http"),
     remote=typed("sse", "streamable-http"),
-    stdio=stdio_plain,
     refuses_empty=True,
     reload="restart it after a removal: `--hot-reload` only adds",
     summary="Will not start with an empty map, so the last entry stays; expands no variable in headers.",

@@ -7,9 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import Entry
 from mcpwatch.clients.formats.jsonc import Jsonc
-from mcpwatch.clients.route import ClientEntry
+from mcpwatch.clients.route import ClientEntry, Entry
 
 
 class OpenWebUISpec(ClientSpec, frozen=True):
@@ -52,7 +51,6 @@ def _remote(link: ClientEntry) -> Entry:
 
 
 ADAPTER = Adapter(
-    kind="open-webui",
     title="Open WebUI",
     syntax=Jsonc(strict=True),
     container=("TOOL_SERVER_CONNECTIONS",),
@@ -61,6 +59,7 @@ ADAPTER = Adapter(
     },
     wires=("http",),
     remote=_remote,
+    stdio=None,
     disabled=lambda entry: {**entry, "config": {"enable": False}},
     listed_by="info.id",
     reload="at once",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import Entry, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
-from mcpwatch.clients.route import Bridge, ClientEntry
+from mcpwatch.clients.route import Bridge, ClientEntry, Entry, switched
 
 
 class OpencodeSpec(ClientSpec, frozen=True):
@@ -31,7 +30,6 @@ def _stdio(bridge: Bridge) -> Entry:
 _HOME = "${XDG_CONFIG_HOME:-~/.config}/opencode"
 
 ADAPTER = Adapter(
-    kind="opencode",
     title="opencode",
     syntax=Jsonc(),
     container=("mcp",),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import Entry, stdio_plain
 from mcpwatch.clients.formats.jsonc import Jsonc
-from mcpwatch.clients.route import ClientEntry
+from mcpwatch.clients.route import ClientEntry, Entry
 
 
 class QwenCodeSpec(ClientSpec, frozen=True):
@@ -23,15 +22,11 @@ def _remote(link: ClientEntry) -> Entry:
 
 
 ADAPTER = Adapter(
-    kind="qwen-code",
     title="Qwen Code",
     syntax=Jsonc(),
-    container=("mcpServers",),
     places={"user": Location(linux=("~/.qwen/settings.json",)), "project": Location(linux=(".qwen/settings.json",))},
-    wires=("sse", "http"),
     reference="${NAME}",
     remote=_remote,
-    stdio=stdio_plain,
     reload="restart running sessions",
     summary="When it saves its settings it writes secrets in place of references; mcpwatch puts the references back.",
 )

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import stdio_typed, typed
 from mcpwatch.clients.formats.jsonc import Jsonc
 from mcpwatch.clients.formats.path import Element, Path, Value
-from mcpwatch.clients.route import ClientEntry
+from mcpwatch.clients.route import ClientEntry, stdio_typed, typed
 
 INPUT = "mcp-proxy-token"
 
@@ -30,7 +29,6 @@ def _inputs(scope: str, on: Sequence[ClientEntry], off: Sequence[ClientEntry]) -
 
 
 ADAPTER = Adapter(
-    kind="vscode",
     title="VS Code",
     syntax=Jsonc(),
     container=("servers",),
@@ -49,7 +47,6 @@ ADAPTER = Adapter(
             note="Superseded by mcp.json since VS Code 1.102, which moves these entries there; use scope 'user' on newer ones.",
         ),
     },
-    wires=("sse", "http"),
     reference="${input:" + INPUT + "}",
     remote=typed("sse", "http"),
     stdio=stdio_typed,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import plain, stdio_plain, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import plain, switched
 
 
 class WindsurfSpec(ClientSpec, frozen=True):
@@ -18,10 +18,8 @@ class WindsurfSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="windsurf",
     title="Windsurf / Devin Desktop",
     syntax=Jsonc(),
-    container=("mcpServers",),
     places={
         "user": Location(
             linux=("~/.config/devin/mcp_config.json", "~/.codeium/windsurf/mcp_config.json", "~/.config/devin/mcp_config.json"),
@@ -36,10 +34,8 @@ ADAPTER = Adapter(
         ),
         "project": Location(linux=(".devin/mcp_config.json",)),
     },
-    wires=("sse", "http"),
     reference="${env:NAME}",
     remote=plain(),
-    stdio=stdio_plain,
     disabled=switched("disabled", True),
     reload="press refresh in its MCP settings",
     summary="Of the new and the old file, the one that exists is written.",

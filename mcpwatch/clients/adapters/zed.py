@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from mcpwatch.clients.adapter import Adapter, ClientSpec, Location
-from mcpwatch.clients.adapters.shapes import plain, stdio_plain, switched
 from mcpwatch.clients.formats.jsonc import Jsonc
+from mcpwatch.clients.route import plain, stdio_plain, switched
 
 
 class ZedSpec(ClientSpec, frozen=True):
@@ -18,7 +18,6 @@ class ZedSpec(ClientSpec, frozen=True):
 
 
 ADAPTER = Adapter(
-    kind="zed",
     title="Zed",
     syntax=Jsonc(),
     container=("context_servers",),
