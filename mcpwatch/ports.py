@@ -170,7 +170,7 @@ class ProxyKind(Protocol):
     """
 
     name: str
-    asks: str
+    asks: str = ""
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """The files the proxy reads."""
@@ -188,17 +188,17 @@ class ProxyKind(Protocol):
         """The public path of member `name` for each wire it serves, from the root of the proxy."""
         ...
 
-    def root(self, proxy: ProxySpec) -> str:
+    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
         """Where this machine reaches it when that is not the address it listens on, e.g. `http://mcp-proxy:9090`; else empty."""
-        ...
+        return ""
 
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means, or `None`."""
         ...
 
-    def learn(self, look: ProxyObservation) -> Traits:
-        """The traits that this look shows; the worst that is possible where it shows nothing."""
-        ...
+    def learn(self, look: ProxyObservation) -> Traits:  # noqa: ARG002
+        """The traits that this look shows; the worst that is possible where it shows nothing. By default it has but one."""
+        return self.traits
 
     traits: Traits
 

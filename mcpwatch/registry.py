@@ -22,6 +22,11 @@ class KindSpec(BaseModel):
         """The spec of a user who writes nothing of it. Needs no validator."""
         return cls.model_construct()
 
+    @classmethod
+    def or_default(cls, written: object) -> Self:
+        """What was written of it, or the spec of a user who writes nothing of it."""
+        return written if isinstance(written, cls) else cls.unwritten()
+
     def placed(self, place: Callable[[str], str]) -> Self:  # noqa: ARG002
         """The same with its relative paths made absolute by `place`. Kinds that hold paths say which."""
         return self

@@ -50,7 +50,7 @@ class Alerts:
         self._fleet = fleet
         self._bus = bus
         self.clock = clock
-        self.spec = _spec(spec)
+        self.spec = AlertsSpec.or_default(spec)
         self.rules = rules(self.spec)
         self.ledger = AlertLedger(store, clock)
         self.workers: dict[str, Worker] = {}
@@ -105,7 +105,7 @@ class Alerts:
 
     def reload(self, spec: object) -> None:
         """Take a new configuration: open alerts, silences and what waits to be sent stay as they are."""
-        self.spec = _spec(spec)
+        self.spec = AlertsSpec.or_default(spec)
         self.rules = rules(self.spec)
         self._staff()
         self._wake.set()
@@ -276,8 +276,3 @@ class Alerts:
             routes=tuple(replace(one, message=scrub(one.message, secrets)) for one in view.routes),
             diagnoses=scrub(view.diagnoses, secrets),
         )
-
-
-def _spec(section: object) -> AlertsSpec:
-    """The plan's section of this room; without one, alerts are kept and no receiver is notified."""
-    return section if isinstance(section, AlertsSpec) else AlertsSpec.unwritten()

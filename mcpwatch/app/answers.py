@@ -195,7 +195,7 @@ class Answers:
                 await self._meter.keep()
                 await self._store.flush()
                 going = {route.name: one for route in self._fleet.plan().routes if (one := self._meter.outage(route.name))}
-                spec = objectives_of(self._fleet.plan())
+                spec = ObjectivesSpec.or_default(self._fleet.plan().section("objectives"))
                 found = await asyncio.to_thread(reported, self._paths, spec, since=since, now=now, going=going)
                 kept = (now, found)
                 self._reports = {**dict(list(self._reports.items())[-3:]), first: kept}
@@ -213,12 +213,6 @@ def reported(
         total.first = min(total.first, number)
         add(total.hours, from_json(text))
     return report_of(spec, totals, since=since, now=now, going=going)
-
-
-def objectives_of(plan: Any) -> ObjectivesSpec:
-    """What the configuration promises, or the defaults."""
-    spec = plan.section("objectives")
-    return spec if isinstance(spec, ObjectivesSpec) else ObjectivesSpec.unwritten()
 
 
 def _about(name: str, view: FleetView) -> FleetView:

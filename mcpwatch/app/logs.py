@@ -39,8 +39,7 @@ def _format(spec: DaemonLogSpec, asked: LogFormat | None) -> LogFormat:
 
 
 def _spec(plan: Plan) -> DaemonLogSpec:
-    section = plan.section("telemetry")
-    return (section if isinstance(section, TelemetrySpec) else TelemetrySpec.unwritten()).logs
+    return TelemetrySpec.or_default(plan.section("telemetry")).logs
 
 
 def _targets(spec: DaemonLogSpec, screen: Screen) -> tuple[str, ...]:

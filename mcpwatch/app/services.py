@@ -220,8 +220,7 @@ def unknown(answer: Any, reason: str) -> Any:
 
 def telemetry_of(plan: Plan) -> TelemetrySpec:
     """What the configuration says of telemetry, or the defaults."""
-    spec = plan.section("telemetry")
-    return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec.unwritten()
+    return TelemetrySpec.or_default(plan.section("telemetry"))
 
 
 def _backup_of(plan: Plan) -> BackupSpec | None:

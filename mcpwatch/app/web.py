@@ -162,5 +162,4 @@ def _weight(paths: StatePaths) -> tuple[int, int]:
 
 def web_of(plan: Plan) -> WebSpec:
     """What the configuration says of the page, or the defaults."""
-    spec = plan.section("web")
-    return spec if isinstance(spec, WebSpec) else WebSpec.unwritten()
+    return WebSpec.or_default(plan.section("web"))

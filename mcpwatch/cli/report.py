@@ -53,14 +53,13 @@ def _report(since: float) -> dict[str, Any]:
 
 def _promised(paths: StatePaths) -> ObjectivesSpec:
     """What the file promises from which the fleet ran last; where it cannot be read, the defaults, and that is said."""
-    from mcpwatch.app.answers import objectives_of
     from mcpwatch.app.kinds import all_kinds
     from mcpwatch.config.load import load_plan
     from mcpwatch.web.spec import ObjectivesSpec
 
     try:
         file = Path(json.loads(paths.status.read_text(encoding="utf-8"))["daemon"]["config"])
-        return objectives_of(load_plan(file, all_kinds(), dict(os.environ), paths.root))
+        return ObjectivesSpec.or_default(load_plan(file, all_kinds(), dict(os.environ), paths.root).section("objectives"))
     except (OSError, ValueError, LookupError, TypeError, ConfigError) as error:
         sys.stderr.write(
             f"held against the default objectives: the configuration of this fleet cannot be read ({type(error).__name__})\n"

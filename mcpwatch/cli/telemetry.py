@@ -96,8 +96,7 @@ def _spec(config: Path | None) -> TelemetrySpec:
     from mcpwatch.telemetry.spec import TelemetrySpec
 
     plan = load_plan(config_file(config), all_kinds(), dict(os.environ), ControlSettings.paths().root)
-    spec = plan.section("telemetry")
-    return spec if isinstance(spec, TelemetrySpec) else TelemetrySpec()
+    return TelemetrySpec.or_default(plan.section("telemetry"))
 
 
 def _write(path: Path, text: str) -> None:

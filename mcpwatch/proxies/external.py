@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from mcpwatch.model.proxy import LogHint, ProxyObservation, RenderedFile
+from mcpwatch.model.proxy import LogHint, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits
+from mcpwatch.ports import ProxyKind
 from mcpwatch.registry import Kind, KindSpec
 
 _SHAPES: dict[str, dict[Literal["sse", "http"], str]] = {
@@ -59,11 +60,10 @@ class UnmanagedProxySpec(KindSpec):
     routes: RoutePatterns | None = Field(None, description="Its route patterns, when it is like none of them.")
 
 
-class External:
+class External(ProxyKind):
     """Somebody else's proxy."""
 
     name = "external"
-    asks = ""
     traits = Traits(holds_sessions=True, lists_from_cache=True, mounts_late=True, reconnects=False, reloads=False, runs=False)
     """Nothing is taken for granted: its lists may be cached, its sessions stale."""
 
@@ -81,7 +81,7 @@ class External:
 
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """The patterns as written, else those of the kind it is like."""
-        options = proxy.options if isinstance(proxy.options, UnmanagedProxySpec) else UnmanagedProxySpec.unwritten()
+        options = UnmanagedProxySpec.or_default(proxy.options)
         written = options.routes
         if written is not None and (written.sse or written.http):
             found: dict[Literal["sse", "http"], str] = {}
@@ -94,13 +94,9 @@ class External:
 
     def root(self, proxy: ProxySpec) -> str:
         """As written, else as clients do."""
-        options = proxy.options if isinstance(proxy.options, UnmanagedProxySpec) else UnmanagedProxySpec.unwritten()
+        options = UnmanagedProxySpec.or_default(proxy.options)
         parts = urlsplit(options.url or proxy.base_url)
         return f"{parts.scheme}://{parts.netloc}"
-
-    def learn(self, look: ProxyObservation) -> Traits:  # noqa: ARG002
-        """There is but one generation of it."""
-        return self.traits
 
     def hint(self, line: str) -> LogHint | None:  # noqa: ARG002
         """Its log is not ours to read."""

@@ -12,8 +12,9 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
-from mcpwatch.model.proxy import LogHint, ProxyObservation, RenderedFile
+from mcpwatch.model.proxy import LogHint, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
+from mcpwatch.ports import ProxyKind
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
 
@@ -55,11 +56,10 @@ class GatewaySpec(KindSpec):
     limits: GatewayLimits = Field(GatewayLimits.unwritten(), description="Bounds per request, session and token.")  # pyright: ignore[reportCallIssue]
 
 
-class Gateway:
+class Gateway(ProxyKind):
     """Renders the native configuration; the program is `python -m mcpwatch.gateway`."""
 
     name = "gateway"
-    asks = ""
     traits = Traits(
         holds_sessions=False,
         lists_from_cache=False,
@@ -76,7 +76,7 @@ class Gateway:
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """`<state>/proxy/gateway.json`, mode 0600. Of the tokens that open it, it holds the digests alone."""
-        options = proxy.options if isinstance(proxy.options, GatewaySpec) else GatewaySpec.unwritten()
+        options = GatewaySpec.or_default(proxy.options)
         body: dict[str, Any] = {
             "version": 1,
             "process": proxy.process,
@@ -111,14 +111,6 @@ class Gateway:
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:  # noqa: ARG002
         """`/<name>/sse` and `/<name>/mcp`, both always."""
         return {"sse": f"/{name}/sse", "http": f"/{name}/mcp"}
-
-    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
-        """By the address it listens on."""
-        return ""
-
-    def learn(self, look: ProxyObservation) -> Traits:  # noqa: ARG002
-        """There is but one generation of it."""
-        return self.traits
 
     def hint(self, line: str) -> LogHint | None:
         """What it tells by its admin socket is not read here; only what it says of itself and of a server's stdout."""

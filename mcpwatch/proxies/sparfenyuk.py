@@ -15,9 +15,9 @@ from typing import Any, Literal, cast
 from pydantic import Field
 
 from mcpwatch.model.errors import ConfigError, Fault
-from mcpwatch.model.proxy import KeptFile, LogHint, ProxyObservation, RenderedFile
+from mcpwatch.model.proxy import KeptFile, LogHint, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
-from mcpwatch.ports import CHILD_MARK
+from mcpwatch.ports import CHILD_MARK, ProxyKind
 from mcpwatch.registry import Kind, KindSpec
 
 INSIDE = "/config"
@@ -38,11 +38,10 @@ class SparfenyukSpec(KindSpec):
     stateless: bool = Field(False, description="Serve Streamable HTTP without sessions.")
 
 
-class Sparfenyuk:
+class Sparfenyuk(ProxyKind):
     """Renders the named-server file; the program is the user's own."""
 
     name = "sparfenyuk"
-    asks = ""
     traits = Traits(
         holds_sessions=True,
         lists_from_cache=False,
@@ -64,7 +63,7 @@ class Sparfenyuk:
         if faults:
             raise ConfigError(*faults)
         body = {"mcpServers": {upstream.name: _server(upstream, proxy) for upstream in proxy.upstreams}}
-        options = _options(proxy)
+        options = SparfenyukSpec.or_default(proxy.options)
         text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
         kept = KeptFile(Path(options.config).expanduser().absolute()) if options.config else None
         return (RenderedFile(_path(directory), text, 0o600, kept),)
@@ -73,7 +72,7 @@ class Sparfenyuk:
         """The program with its address and its file."""
         host, _, port = proxy.listen.rpartition(":")
         return (
-            _options(proxy).binary,
+            SparfenyukSpec.or_default(proxy.options).binary,
             *_flags(proxy, host.strip("[]"), port),
             "--named-server-config",
             str(_path(directory)),
@@ -94,14 +93,6 @@ class Sparfenyuk:
         """`/servers/<name>/sse` and `/servers/<name>/mcp`."""
         return {"sse": f"/servers/{name}/sse", "http": f"/servers/{name}/mcp"}
 
-    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
-        """By the address it listens on."""
-        return ""
-
-    def learn(self, look: ProxyObservation) -> Traits:  # noqa: ARG002
-        """There is but one generation of it."""
-        return self.traits
-
     def hint(self, line: str) -> LogHint | None:
         """What a line of its log means."""
         match = _LINE.match(line)
@@ -117,16 +108,12 @@ class Sparfenyuk:
         return None
 
 
-def _options(proxy: ProxySpec) -> SparfenyukSpec:
-    return proxy.options if isinstance(proxy.options, SparfenyukSpec) else SparfenyukSpec.unwritten()
-
-
 def _path(directory: Path) -> Path:
     return directory / "proxy" / "servers.json"
 
 
 def _flags(proxy: ProxySpec, host: str, port: str) -> tuple[str, ...]:
-    options = _options(proxy)
+    options = SparfenyukSpec.or_default(proxy.options)
     origins = ("--allow-origin", *options.allow_origins) if options.allow_origins else ()
     return ("--host", host, "--port", port, *(("--stateless",) if options.stateless else ()), *origins)
 
@@ -157,7 +144,7 @@ def _server(upstream: UpstreamSpec, proxy: ProxySpec) -> dict[str, Any]:
         return {"command": upstream.command, "args": list(upstream.args), "env": env}
     token = next((value.removeprefix(_BEARER) for name, value in upstream.headers if _bearer(name, value)), None)
     return {
-        "command": "mcp-proxy" if proxy.contained else _options(proxy).binary,
+        "command": "mcp-proxy" if proxy.contained else SparfenyukSpec.or_default(proxy.options).binary,
         "args": ["--transport", "sse" if upstream.wire_by_path == "sse" else "streamablehttp", upstream.url],
         "env": {"API_ACCESS_TOKEN": token} if token else {},
     }

@@ -21,7 +21,7 @@ from pydantic import Field
 from mcpwatch.model.errors import ConfigError, Fault
 from mcpwatch.model.proxy import KeptFile, LogHint, LogMeaning, ProxyObservation, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
-from mcpwatch.ports import CHILD_MARK
+from mcpwatch.ports import CHILD_MARK, ProxyKind
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Duration, seconds
 
@@ -48,7 +48,7 @@ class TbxarkSpec(KindSpec):
     reconnect_interval: Duration = Field(5.0, description="How often the newest builds try to reach a lost upstream.")
 
 
-class Tbxark:
+class Tbxark(ProxyKind):
     """Renders config.json; the program is the user's own build or image."""
 
     name = "tbxark"
@@ -67,7 +67,7 @@ class Tbxark:
 
     def render(self, proxy: ProxySpec, directory: Path) -> tuple[RenderedFile, ...]:
         """config.json with the plan's members; 0600, for it holds the tokens. Raises `ConfigError` for what it cannot express."""
-        options = _options(proxy)
+        options = TbxarkSpec.or_default(proxy.options)
         faults = [fault for upstream in proxy.upstreams for fault in _faults(upstream)]
         if faults:
             raise ConfigError(*faults)
@@ -95,7 +95,7 @@ class Tbxark:
 
     def command(self, proxy: ProxySpec, directory: Path) -> tuple[str, ...]:
         """The program, with expansion of `$` in the file switched off: what we write is meant as written."""
-        return (_options(proxy).binary, "-config", str(_path(directory)), "-expand-env=false")
+        return (TbxarkSpec.or_default(proxy.options).binary, "-config", str(_path(directory)), "-expand-env=false")
 
     def container(self, proxy: ProxySpec, directory: Path) -> Mapping[str, object]:
         """What a container of it needs beside its image: the directory of its file, and the port it is published on."""
@@ -109,11 +109,9 @@ class Tbxark:
 
     def routes(self, proxy: ProxySpec, name: str) -> Mapping[Literal["sse", "http"], str]:
         """`/<name>/sse`, or `/<name>/mcp` where it serves Streamable HTTP: one of them, never both."""
-        return {"http": f"/{name}/mcp"} if _options(proxy).type == "streamable-http" else {"sse": f"/{name}/sse"}
-
-    def root(self, proxy: ProxySpec) -> str:  # noqa: ARG002
-        """By the address it listens on."""
-        return ""
+        return (
+            {"http": f"/{name}/mcp"} if TbxarkSpec.or_default(proxy.options).type == "streamable-http" else {"sse": f"/{name}/sse"}
+        )
 
     def learn(self, look: ProxyObservation) -> Traits:
         """The traits of the generation that this shows: its own answer first, then its usage, then the shape of its log."""
@@ -170,10 +168,6 @@ def traits_of(generation: Generation) -> Traits:
         better = replace(Tbxark.traits, mounts_late=True, reconnects=True, dies_on_bad_command=False)
         return replace(better, generation="C", health="/_healthz")
     return replace(Tbxark.traits, generation=generation)
-
-
-def _options(proxy: ProxySpec) -> TbxarkSpec:
-    return proxy.options if isinstance(proxy.options, TbxarkSpec) else TbxarkSpec.unwritten()
 
 
 def _path(directory: Path) -> Path:
