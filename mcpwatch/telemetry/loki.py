@@ -89,22 +89,19 @@ class Push:
         self._headers = {"Content-Type": "application/json", "Content-Encoding": "gzip", "User-Agent": "mcpwatch"}
         if spec.tenant:
             self._headers["X-Scope-OrgID"] = spec.tenant
-        self._verify: bool | str = False if spec.tls.insecure else spec.tls.ca_file or True
-        self._certificate = (spec.tls.cert_file, spec.tls.key_file) if spec.tls.key_file else spec.tls.cert_file
+        self._how: dict[str, Any] = {
+            "timeout": (min(CONNECT_TIMEOUT, spec.timeout), spec.timeout),
+            "verify": False if spec.tls.insecure else spec.tls.ca_file or True,
+            "cert": (spec.tls.cert_file, spec.tls.key_file) if spec.tls.key_file else spec.tls.cert_file,
+            "allow_redirects": False,
+            "stream": True,
+        }
 
     def __call__(self, body: bytes) -> PushResponse:
         """Post `body` (JSON); within the deadlines of the spec for connecting and for each read. Never raises."""
         try:
-            with self._emitter.session.post(
-                self._spec.url,
-                data=gzip.compress(body, 1),
-                headers=self._headers,
-                timeout=(min(CONNECT_TIMEOUT, self._spec.timeout), self._spec.timeout),
-                verify=self._verify,
-                cert=self._certificate,  # pyright: ignore[reportArgumentType] - a pair or one path, as requests takes them
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            packed = gzip.compress(body, 1)
+            with self._emitter.session.post(self._spec.url, data=packed, headers=self._headers, **self._how) as response:
                 text = response.raw.read(LONGEST_ANSWER, decode_content=True).decode("utf-8", "replace")
                 return PushResponse(response.status_code, text.strip(), _seconds(response.headers.get("Retry-After")))
         except (requests.RequestException, OSError, ValueError) as error:
@@ -115,17 +112,9 @@ class Push:
         """See `search`."""
         url = self._spec.url.removesuffix("/push") + "/query_range"
         asked = {"query": query, "start": str(int(since * 1e9)), "limit": str(limit), "direction": "backward"}
+        headers = {name: value for name, value in self._headers.items() if not name.startswith("Content-")}
         try:
-            with self._emitter.session.get(
-                url,
-                params=asked,
-                headers={name: value for name, value in self._headers.items() if not name.startswith("Content-")},
-                timeout=(min(CONNECT_TIMEOUT, self._spec.timeout), self._spec.timeout),
-                verify=self._verify,
-                cert=self._certificate,  # pyright: ignore[reportArgumentType]
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with self._emitter.session.get(url, params=asked, headers=headers, **self._how) as response:
                 text = response.raw.read(LONGEST_SEARCH, decode_content=True).decode("utf-8", "replace")
                 if response.status_code != 200:
                     raise UsageError(f"Loki answers {response.status_code}: {text.strip()[:300]}")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
 from mcpwatch.telemetry.families import BUCKETS, Family
 
+V = TypeVar("V")
 _BOUNDS = (*(f"{bound:g}" if bound % 1 else f"{bound:.1f}" for bound in BUCKETS), "+Inf")
 
 
@@ -22,13 +24,13 @@ def _number(value: float) -> str:
     return str(int(value)) if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15) else repr(value)
 
 
-class _Piece:
-    """What one owner has in one family."""
+class _Piece(Generic[V]):
+    """What one owner has in one family: numbers, or the buckets of histograms."""
 
     __slots__ = ("prefixes", "rows", "text")
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, ...], float] = {}
+        self.rows: dict[tuple[str, ...], V] = {}
         self.prefixes: dict[tuple[str, ...], str] = {}
         self.text: str | None = None
 
@@ -60,14 +62,6 @@ class _Buckets:
         return "".join(lines)
 
 
-class _HistogramPiece:
-    __slots__ = ("rows", "text")
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, ...], _Buckets] = {}
-        self.text: str | None = None
-
-
 def _pairs(family: Family, labels: Sequence[str]) -> str:
     return ",".join(f'{name}="{escape(value)}"' for name, value in zip(family.labels, labels, strict=True) if value)
 
@@ -76,35 +70,28 @@ class Series:
     """All values, by family and labels. An empty label value is left out, as Prometheus reads it."""
 
     def __init__(self, families: Iterable[Family]) -> None:
-        self._plain: dict[str, dict[str, _Piece]] = {}
-        self._histograms: dict[str, dict[str, _HistogramPiece]] = {}
         self._families = tuple(families)
-        for family in self._families:
-            if family.kind == "histogram":
-                self._histograms[family.name] = {}
-            else:
-                self._plain[family.name] = {}
+        self._plain: dict[str, dict[str, _Piece[float]]] = {one.name: {} for one in self._families if one.kind != "histogram"}
+        self._histograms: dict[str, dict[str, _Piece[_Buckets]]] = {
+            one.name: {} for one in self._families if one.kind == "histogram"
+        }
 
     def set(self, family: Family, labels: tuple[str, ...], value: float) -> None:
         """Make `value` the value of a gauge, or of a counter that is counted elsewhere."""
-        piece = self._piece(family, labels)
+        piece = _piece(self._plain[family.name], labels)
         if piece.rows.get(labels) != value:
             piece.rows[labels] = value
             piece.text = None
 
     def add(self, family: Family, labels: tuple[str, ...], by: float = 1) -> None:
         """Count `by` more; with 0 only make the series known."""
-        piece = self._piece(family, labels)
+        piece = _piece(self._plain[family.name], labels)
         piece.rows[labels] = piece.rows.get(labels, 0) + by
         piece.text = None
 
     def observe(self, family: Family, labels: tuple[str, ...], seconds: float | None) -> None:
         """Put one observation into a histogram; `None` only makes the series known."""
-        pieces = self._histograms[family.name]
-        owner = labels[0] if labels else ""
-        piece = pieces.get(owner)
-        if piece is None:
-            piece = pieces[owner] = _HistogramPiece()
+        piece = _piece(self._histograms[family.name], labels)
         row = piece.rows.get(labels)
         if row is None:
             row = piece.rows[labels] = _Buckets(family, labels)
@@ -150,44 +137,29 @@ class Series:
         """Everything in Prometheus text format 0.0.4; families without series are left out."""
         parts: list[str] = []
         for family in self._families:
-            if family.kind == "histogram":
-                self._histogram_text(family, parts)
-            else:
-                self._plain_text(family, parts)
+            pieces = self._histograms[family.name] if family.kind == "histogram" else self._plain[family.name]
+            if pieces:
+                parts.append(family.header)
+            for piece in pieces.values():
+                if piece.text is None:
+                    piece.text = "".join(_line(family, piece, labels, row) for labels, row in piece.rows.items())
+                parts.append(piece.text)
         return "".join(parts)
 
-    def _piece(self, family: Family, labels: tuple[str, ...]) -> _Piece:
-        pieces = self._plain[family.name]
-        owner = labels[0] if labels else ""
-        piece = pieces.get(owner)
-        if piece is None:
-            piece = pieces[owner] = _Piece()
-        return piece
 
-    def _plain_text(self, family: Family, parts: list[str]) -> None:
-        pieces = self._plain[family.name]
-        if pieces:
-            parts.append(family.header)
-        for piece in pieces.values():
-            if piece.text is None:
-                piece.text = "".join(
-                    f"{piece.prefixes.get(labels) or self._prefix(family, piece, labels)}{_number(value)}\n"
-                    for labels, value in piece.rows.items()
-                )
-            parts.append(piece.text)
+def _piece(pieces: dict[str, _Piece[V]], labels: tuple[str, ...]) -> _Piece[V]:
+    owner = labels[0] if labels else ""
+    piece = pieces.get(owner)
+    if piece is None:
+        piece = pieces[owner] = _Piece()
+    return piece
 
-    @staticmethod
-    def _prefix(family: Family, piece: _Piece, labels: tuple[str, ...]) -> str:
+
+def _line(family: Family, piece: _Piece[Any], labels: tuple[str, ...], row: float | _Buckets) -> str:
+    if isinstance(row, _Buckets):
+        return row.render()
+    prefix = piece.prefixes.get(labels)
+    if prefix is None:
         pairs = _pairs(family, labels)
-        prefix = f"{family.name}{{{pairs}}} " if pairs else f"{family.name} "
-        piece.prefixes[labels] = prefix
-        return prefix
-
-    def _histogram_text(self, family: Family, parts: list[str]) -> None:
-        pieces = self._histograms[family.name]
-        if pieces:
-            parts.append(family.header)
-        for piece in pieces.values():
-            if piece.text is None:
-                piece.text = "".join(row.render() for row in piece.rows.values())
-            parts.append(piece.text)
+        prefix = piece.prefixes[labels] = f"{family.name}{{{pairs}}} " if pairs else f"{family.name} "
+    return f"{prefix}{_number(row)}\n"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import ConfigError
-from mcpwatch.model.fact import Fact, Troubled
+from mcpwatch.model.fact import Fact, Level, Troubled
 from mcpwatch.ports import SupervisedFleet
 from mcpwatch.telemetry import families as of
 from mcpwatch.telemetry.fleet_collector import FleetCollector, LoopReader, ScrapeSnapshot
@@ -193,15 +193,13 @@ class Telemetry:
                 break
             except OSError as error:
                 if not told:
-                    text = f"metrics cannot be served on {spec.listen}: {error.strerror or error}; trying again"
-                    self._tell(Troubled(at=self._house.clock.wall(), text=text, level="error", subject="metrics"))
+                    self._tell("metrics", f"metrics cannot be served on {spec.listen}: {error.strerror or error}; trying again")
                 told = True
             await asyncio.sleep(REBIND_EVERY)
         self.port = server.port
         self.serving.set()
         if told:
-            text = f"metrics are served on {spec.listen}"
-            self._tell(Troubled(at=self._house.clock.wall(), text=text, subject="metrics", cleared=True))
+            self._tell("metrics", f"metrics are served on {spec.listen}", cleared=True)
         try:
             await asyncio.Event().wait()
         finally:
@@ -216,12 +214,11 @@ class Telemetry:
         from mcpwatch.telemetry.loki import faults
 
         for text in faults(loki):
-            self._tell(Troubled(at=self._house.clock.wall(), text=f"telemetry.{text}", level="error", subject="loki"))
+            self._tell("loki", f"telemetry.{text}")
         try:
             self._shipper = self._new_shipper(loki)
         except OSError as error:
-            text = f"logs are not shipped: {error.filename}: {error.strerror}"
-            self._tell(Troubled(at=self._house.clock.wall(), text=text, level="error", subject="loki"))
+            self._tell("loki", f"logs are not shipped: {error.filename}: {error.strerror}")
             return
         self._shipper.start()
 
@@ -243,7 +240,7 @@ class Telemetry:
         try:
             self._tracer = Tracer(spec.otel, self._house.version)
         except ConfigError as error:
-            self._tell(Troubled(at=self._house.clock.wall(), text=str(error), level="error", subject="otel"))
+            self._tell("otel", str(error))
 
     def _new_shipper(self, loki: LokiSpec) -> Shipper:
         from mcpwatch.telemetry.loki import Push, SpoolHandler
@@ -266,15 +263,12 @@ class Telemetry:
         return hand_over
 
     def _tell_loki(self, text: str) -> None:
-        at = self._house.clock.wall()
-        if text:
-            self._tell(Troubled(at=at, text=text, level="warning", subject="loki"))
-        else:
-            self._tell(Troubled(at=at, text="Loki takes logs again", subject="loki", cleared=True))
+        self._tell("loki", text or "Loki takes logs again", level="warning", cleared=not text)
 
-    def _tell(self, fact: Troubled) -> None:
+    def _tell(self, subject: str, text: str, *, level: Level = "error", cleared: bool = False) -> None:
         if self._open:
-            self._house.bus.publish(fact)
+            level = "info" if cleared else level
+            self._house.bus.publish(Troubled(at=self._house.clock.wall(), text=text, level=level, subject=subject, cleared=cleared))
 
     def _stop(self) -> None:
         """In a thread: end what has threads of its own, each within its own bound."""

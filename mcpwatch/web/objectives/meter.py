@@ -20,7 +20,7 @@ from mcpwatch.model.fact import Diagnosed, Fact, MemberChanged, MemberExited, Me
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.probe import Stage, StageTiming
 from mcpwatch.ports import SupervisedFleet
-from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, WholeHours, from_json, to_json
+from mcpwatch.web.objectives.hour import HOUR, Hour, Outage, WholeHours, add, from_json, to_json
 from mcpwatch.web.objectives.watch import EXIT, CheckObservation, RouteWatch, State
 
 WRITE_EVERY = 60.0
@@ -175,12 +175,9 @@ class ObjectiveMeter:
 
     def _add(self, number: int, stored: Mapping[str, str]) -> None:
         for name, text in stored.items():
-            hour, old = self._whole.of(self._of(name).hours, number), from_json(text)
-            hour.good, hour.bad, hour.announced = hour.good + old.good, hour.bad + old.bad, hour.announced + old.announced
-            hour.calls, hour.errors, hour.counted = hour.calls + old.calls, hour.errors + old.errors, hour.counted or old.counted
-            hour.clients, hour.outages = max(hour.clients, old.clients), [*old.outages, *hour.outages]
-            for bucket, count in old.connects.items():
-                hour.connects[bucket] = hour.connects.get(bucket, 0) + count
+            hours, old = self._of(name).hours, from_json(text)
+            add(old, self._whole.of(hours, number))
+            hours[number] = old
 
     def _of(self, name: str) -> _Route:
         found = self._routes.get(name)
