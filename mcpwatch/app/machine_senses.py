@@ -12,7 +12,7 @@ from mcpwatch.app.services import Services
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.runtimes.admin import AdminSocket
 from mcpwatch.runtimes.hosted import HostedRuntime
-from mcpwatch.runtimes.hosted_calls import OldestCalls
+from mcpwatch.runtimes.hosted_calls import GatewayCalls
 from mcpwatch.runtimes.kept_still import StillWatch
 from mcpwatch.runtimes.open_files import exhausted
 from mcpwatch.runtimes.port import PortWatch, child_of
@@ -88,6 +88,6 @@ def machine_senses(
         prepare=prepare,
         notice=lambda: services().self_watch.notice(),  # noqa: PLW0108 - the services are built from the fleet
         nudge=HostedRuntime(paths.root, paths.instance).nudge,
-        call_since=OldestCalls(AdminSocket(paths.proxy / "admin.sock")).since,
+        calls=GatewayCalls(AdminSocket(paths.proxy / "admin.sock")).of,
         hold=hold,
     )

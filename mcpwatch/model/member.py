@@ -75,3 +75,21 @@ class MemberState:
     ready_at: Instant | None = None
     wake_at: Instant | None = None
     then: Then = "rest"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCalls:
+    """What a proxy tells of the requests of its clients to one member. No check of mcpwatch is one; `None`: none, or not told."""
+
+    waiting_since: Instant | None = None
+    """Since when the oldest of them waits for its answer."""
+    answered_at: Instant | None = None
+    """When the latest was answered by the present incarnation."""
+    called_at: Instant | None = None
+    """The same of tool calls."""
+    progress_at: Instant | None = None
+    """When it last told how far it is with one, or had a client asked something because of one."""
+    given_up: Instant | None = None
+    """When the oldest began of those that clients gave up since the last answer."""
+    lately: int = 0
+    """How many were answered in the last minute."""

@@ -7,7 +7,8 @@ counts its events, and every document says how many there were (`sequence`): wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 from mcpwatch.model.incarnation import Appeared, Exited, Hindered, Parked, RuntimeEvent
@@ -18,6 +19,8 @@ NUMBERS_MAX = 8
 LIVING = frozenset({"starting", "running"})
 TOLD = frozenset({"started", "connected", "exited"})
 """Events that begin or end an incarnation."""
+SERVED = ("oldest_call", "last_answer", "last_tool_answer", "last_progress", "given_up", "answers")
+"""What a document tells of requests of a server's clients: seconds until now, but for `answers`, how many in the last minute."""
 RESTING = frozenset({"backoff", "failed", "ended"})
 """Phases of the gateway in which a server that was started has ended. `held` may be from before the start just asked for."""
 
@@ -32,8 +35,8 @@ class HostedChild:
     error: str = ""
     code: int | None = None
     signal: int | None = None
-    oldest_call: float | None = None
-    """Seconds that the oldest request of a client has been waiting for its answer; `None` when none waits."""
+    served: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What is told of its clients' requests (`SERVED`): seconds, and how many."""
 
     @property
     def lives(self) -> bool:
@@ -195,9 +198,8 @@ def read_child(data: object, key: str = "name") -> HostedChild:
     last = fields.get("last_exit")
     ended = cast("dict[str, object]", last) if isinstance(last, dict) else fields
     text = [str(fields.get(name) or "") for name in (key, "phase", "error")]
-    waits = fields.get("oldest_call")
-    oldest = float(waits) if isinstance(waits, int | float) else None
-    return HostedChild(text[0], text[1], _number(fields, "pid"), text[2], _number(ended, "code"), _number(ended, "signal"), oldest)
+    served = {name: float(value) for name in SERVED if isinstance(value := fields.get(name), int | float)}
+    return HostedChild(text[0], text[1], _number(fields, "pid"), text[2], _number(ended, "code"), _number(ended, "signal"), served)
 
 
 def _number(data: object, name: str) -> int | None:

@@ -34,7 +34,7 @@ ASKED = (
     "runs",
     "below",
     "inside",
-    "call_since",
+    "calls",
 )
 """The senses that read the machine."""
 KEPT, KEPT_SHARE, KEPT_MAX = 1.0, 4.0, 10.0

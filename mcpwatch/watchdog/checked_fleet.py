@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec, Plan, Traits
-from mcpwatch.model.time import WallTime
+from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.ports import ProbeRunner
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.behind import Behind
+from mcpwatch.watchdog.beside import settled
+from mcpwatch.watchdog.clients_served import meanwhile, unanswered
 from mcpwatch.watchdog.contracts import Contracts, KeptContract
 from mcpwatch.watchdog.echo import echoed
 from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache
@@ -68,10 +70,19 @@ class CheckedFleet(ABC):
         self._behind = Behind(context.senses)
         self._deaths = ProbeDeaths()
         self._closed = False
-        listener = ProbeListener(self._aim, self._proving, self._on_try, self._refine, self._on_result, context.senses.notice)
+        judging = (self._excuse, self._refine, self._on_result)
+        listener = ProbeListener(self._aim, self._proving, self._on_try, *judging, context.senses.notice)
         self.probing = Probing(prober, context, listener)
         self.starts = StartProofs(self.probing, self.proxy, context.senses, self._deaths, self._behind, self._hints)
         self._routes = Routes(actors, self.probing.histories, context.clock, context.publish)
+
+    async def _excuse(self, scheduled: ScheduledCheck, result: ProbeResult, begun: Instant) -> ProbeResult:
+        """A result as it is, or no failure where the proxy tells that clients were answered while a check waited in vain."""
+        actor = self._actors.get(scheduled.member)
+        route = actor.spec.route if actor is not None else None
+        if not route or not self.traits.nudges or not unanswered(result):
+            return result
+        return meanwhile(result, await settled(self._senses, lambda: self._senses.calls(route)), begun)
 
     def _refine(self, scheduled: ScheduledCheck, result: ProbeResult, generation: int) -> ProbeResult:
         """A result as its contract, and what the member says itself, lets it be judged."""

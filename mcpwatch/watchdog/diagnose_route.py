@@ -12,6 +12,7 @@ from mcpwatch.model.member import Phase, Verdict, Want
 from mcpwatch.model.probe import NO_TOKEN, Symptom
 from mcpwatch.model.symptom import CALLS, DOOR_STAGES
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.clients_served import at_work
 from mcpwatch.watchdog.diagnose_inside import by_a_tool, diagnose_inside, of_the_tool, route_finding
 from mcpwatch.watchdog.diagnose_member import hindered
 from mcpwatch.watchdog.door import broken_bytes
@@ -68,7 +69,8 @@ def diagnose_route(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding |
     found = no_way(snapshot, member, seen, found)
     if found.rung is None or proxy.carried.watched:
         return replace(found, rung=None)
-    return _held(snapshot, proxy, found) if found.rung == "restart_proxy" else found
+    busy = at_work(snapshot, member, seen, found)
+    return busy or (_held(snapshot, proxy, found) if found.rung == "restart_proxy" else found)
 
 
 def _needs_call(member: MemberSnapshot, seen: Observation) -> bool:

@@ -192,6 +192,7 @@ class Probing:
                     return None
                 check = doubt.brief(aim.check, self.history(scheduled)) if brief else aim.check
                 result = await self._prober.probe(check, aim.target, scheduled.key.vantage)
+                result = await self._listener.excuse(scheduled, result, begun)
         finally:
             self._running.pop(scheduled.name, None)
             done.set()
@@ -266,6 +267,7 @@ class Probing:
         begun = self._clock.now()
         with self.proofs.under_way(scheduled.name, begun):
             result = await self._prober.probe(aim.check, aim.target, scheduled.key.vantage)
+            result = await self._listener.excuse(scheduled, result, begun)
             if not self._listener.proving(scheduled.member, aim.generation) or not aim.same(self._listener.aim(scheduled)):
                 return None
             sight = self._sight(aim, begun)

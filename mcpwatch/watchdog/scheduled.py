@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mcpwatch.model.probe import ProbeResult, Target
 from mcpwatch.model.spec import CheckSpec
+from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 
 
@@ -51,7 +52,8 @@ class ProbeListener:
     """Whom the probing asks and tells.
 
     `aim`: what to run a check against (`None`: not now). `proving`: whether this generation of a member is still starting.
-    `on_try` hears of every probe of a start that has not succeeded yet. `refine` sees every result before it is judged.
+    `on_try` hears of every probe of a start that has not succeeded yet. `excuse` and `refine` see every result before it
+    is judged, `excuse` with when its probe began.
     `on_result` hears every judged result, with the history before and after. `notice` is called before a failure is judged: it
     tells `gap` now if time went by unwatched, and not only at the next tick.
     """
@@ -59,6 +61,7 @@ class ProbeListener:
     aim: Callable[[ScheduledCheck], Aim | None]
     proving: Callable[[str, int], bool]
     on_try: Callable[[ScheduledCheck], None]
+    excuse: Callable[[ScheduledCheck, ProbeResult, Instant], Awaitable[ProbeResult]]
     refine: Callable[[ScheduledCheck, ProbeResult, int], ProbeResult]
     on_result: Callable[[ScheduledCheck, CheckHistory, CheckHistory], None]
     notice: Callable[[], None]

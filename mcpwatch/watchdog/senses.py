@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcpwatch.clock import Clock
+from mcpwatch.model.member import ClientCalls
 from mcpwatch.model.spec import MemberSpec
-from mcpwatch.model.time import Instant
 from mcpwatch.ports import Publish
 from mcpwatch.watchdog.schedule import Schedule
 
@@ -45,10 +45,9 @@ class Senses:
     all it may. `child`: the process below a proxy that serves a route, or the one known before while that lives; else 0. `runs`:
     whether what a main process (of a container, or "") runs lives; `below`: its numbers, or `None`. `notice`: tells
     `Fleet.unwatched` now if time went by that nobody watched. `nudge`: have the proxy try these upstreams at once; raises
-    `RuntimeFailed`. `call_since`: since when a client's request has been waiting for the answer of a route, where the proxy tells
-    that. `schedule`: makes what runs checks when they are due. `hold`: facts may wait for the next turn of the loop, because a
-    start that goes before them is due. `open`: what to wait for before what was just asked is known, `None` when it is (`beside`:
-    the machine is not read on the loop).
+    `RuntimeFailed`. `calls`: what clients wait for and get from a route, where the proxy tells that. `schedule`: makes what runs
+    checks when they are due. `hold`: facts may wait for the next turn of the loop, because a start that goes before them is due.
+    `open`: what to wait for before what was just asked is known, `None` when it is (`beside`: the machine is not read on the loop).
     """
 
     tail: Callable[[str], tuple[str, ...]] = lambda _: ()
@@ -68,7 +67,7 @@ class Senses:
     child: Callable[[int, str, int], int] = lambda _proxy, _route, _known: 0
     below: Callable[[int, str], frozenset[int] | None] = lambda _pid, _container: None
     runs: Callable[[int, str], bool] = lambda _pid, _container: False
-    call_since: Callable[[str], Instant | None] = lambda _: None
+    calls: Callable[[str], ClientCalls] = lambda _: ClientCalls()
     notice: Callable[[], None] = lambda: None
     nudge: Callable[[Sequence[str]], Awaitable[object]] = _nothing
     schedule: Callable[[], Schedule] = Schedule

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mcpwatch.model.member import Phase, Verdict, Want
+from mcpwatch.model.member import ClientCalls, Phase, Verdict, Want
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
 from mcpwatch.model.runtime import TRAITS, RuntimeTraits, traits_of
 from mcpwatch.model.symptom import CALLS
@@ -187,8 +187,8 @@ class MemberSnapshot:
     """The lines that it last wrote, looked up with these words."""
     descriptors: str = ""
     """How many file descriptors it has open, when that is all that it may have; looked up when it fails."""
-    call_since: Instant | None = None
-    """Since when a client waits for its answer; looked up when it is silent and the proxy tells that."""
+    calls: ClientCalls = ClientCalls()
+    """What clients wait for and get from it; looked up when it, or its route, is silent and the proxy tells that."""
     child_ended: bool = False
     """What it ran lived when it began, and does not any more; looked up when it answers and says nothing."""
     childless: bool = False  # it was seen to run no other

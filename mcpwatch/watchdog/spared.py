@@ -11,13 +11,11 @@ from dataclasses import replace
 
 from mcpwatch.model.member import Phase
 from mcpwatch.model.symptom import CALLS
-from mcpwatch.model.time import Instant, later
+from mcpwatch.model.time import later
+from mcpwatch.watchdog.clients_served import at_work, given
 from mcpwatch.watchdog.doubt import doubt, silent_since
 from mcpwatch.watchdog.finding import Finding, LookAgain
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
-
-CALL_PATIENCE = 300.0
-"""Seconds that a client's request may have been under way while a silent member is left to it. Most clients give up earlier."""
 
 WORK_PATIENCE = 90.0
 """Seconds since its first silence that a member is given which takes the processor meanwhile: it works, or it hangs in a loop."""
@@ -33,7 +31,8 @@ SERVED = "left alone while its clients are served: its route was found well sinc
 
 def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | LookAgain:
     """The finding as it is; without a repair where its route was found well since; or that its route has to be looked at first."""
-    if (busy := _busy(snapshot, member, found) or _works(snapshot, member, found)) is not None:
+    busy = at_work(snapshot, member, member.own, found) if found.rung == "restart" else None
+    if (busy := busy or _works(snapshot, member, found)) is not None:
         return busy
     if member.own is not None and member.through is not None and found.rung == "restart" and found.cause not in SPINS:
         found = unseen(snapshot, member.own, found)
@@ -47,22 +46,13 @@ def spared(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> F
     return replace(found, rung=None, hold=SERVED)
 
 
-def _busy(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | None:
-    """The finding with a wait while a client's request is under way that began before the silence: it may be the reason for it."""
-    since, began = silent_since(member.own), member.call_since
-    if found.rung != "restart" or since is None or began is None or began >= since:
-        return None
-    why = f"left to a client's request that has been under way for {snapshot.at - began:.0f}s, since before it fell silent"
-    return _given(snapshot, found, why, later(began, CALL_PATIENCE))
-
-
 def _works(snapshot: FleetSnapshot, member: MemberSnapshot, found: Finding) -> Finding | None:
     """The finding with a wait while its processes work: of what, nobody tells."""
     since = silent_since(member.own)
     if found.rung != "restart" or not member.works or since is None or found.cause in SPINS:
         return None
     why = "its processes took the processor since it fell silent, so that it may be at work"
-    return _given(snapshot, found, why, later(since, WORK_PATIENCE))
+    return given(snapshot, found, why, later(since, WORK_PATIENCE))
 
 
 def unseen(snapshot: FleetSnapshot, seen: Observation, found: Finding) -> Finding:
@@ -71,14 +61,7 @@ def unseen(snapshot: FleetSnapshot, seen: Observation, found: Finding) -> Findin
     if snapshot.nudges or not seen.succeeded or since is None or found.hold:
         return found
     why = "it may be at work for a client, which nobody sees behind this proxy"
-    return _given(snapshot, found, why, later(since, UNSEEN_PATIENCE)) or found
-
-
-def _given(snapshot: FleetSnapshot, found: Finding, why: str, until: Instant) -> Finding | None:
-    """The finding with a wait and the reason for it; `None` when the time is over."""
-    if until <= snapshot.at:
-        return None
-    return replace(found, hold=f"{why}; it is given {until - snapshot.at:.0f}s more", until=until)
+    return given(snapshot, found, why, later(since, UNSEEN_PATIENCE)) or found
 
 
 def tells(snapshot: FleetSnapshot, seen: Observation, through: Observation) -> bool:

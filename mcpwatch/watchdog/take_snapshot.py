@@ -180,7 +180,7 @@ def _looked_up(
             mains[member.name] = living.pid, living.container or ""
     stopped = senses.stopped(frozenset(pid for pid, _ in mains.values()))
     made: list[MemberSnapshot] = []
-    members = tuple(_with_holder(_with_call(member, senses) if known.traits.nudges else member, senses) for member in members)
+    members = tuple(_with_holder(_with_calls(member, senses) if known.traits.nudges else member, senses) for member in members)
     proxy = next((member.name for member in members if member.kind == "proxy"), "")
     servers = {one.name for one in members if one.kind != "proxy"}
     front = next((mains[member.name][0] for member in members if member.kind == "proxy" and member.name in mains), 0)
@@ -241,11 +241,10 @@ def _with_server(member: MemberSnapshot, spec: MemberSpec, senses: Senses, serve
     return replace(member, served_by=found if found in servers else "")
 
 
-def _with_call(member: MemberSnapshot, senses: Senses) -> MemberSnapshot:
-    """With since when a client waits for its answer, of one that is silent."""
-    seen = member.own
-    silent = seen is not None and seen.bad and seen.symptom in HUNG_SYMPTOMS
-    return replace(member, call_since=senses.call_since(member.route)) if silent and member.route else member
+def _with_calls(member: MemberSnapshot, senses: Senses) -> MemberSnapshot:
+    """With what its clients wait for and get, of one that is silent."""
+    silent = any(seen.bad and seen.symptom in HUNG_SYMPTOMS for seen in (member.own, member.through) if seen is not None)
+    return replace(member, calls=senses.calls(member.route)) if silent and member.route else member
 
 
 def _starts_inside(member: MemberSnapshot, proxy: int, senses: Senses) -> bool:

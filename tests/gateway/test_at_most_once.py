@@ -154,6 +154,7 @@ class Caller:
     id = "caller"
     capabilities: frozenset[str] = frozenset()
     attended = True
+    checking = False
 
     def push(self, data: bytes) -> None:
         """Nothing here belongs to no request."""

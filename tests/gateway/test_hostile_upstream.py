@@ -25,6 +25,7 @@ class Session:
     id = "s"
     capabilities = frozenset({"sampling"})
     attended = True
+    checking = False
 
     def __init__(self) -> None:
         self.pushed = 0

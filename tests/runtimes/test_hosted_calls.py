@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from mcpwatch.model.errors import RuntimeFailed
+from mcpwatch.model.member import ClientCalls
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.runtimes.admin import Reply
-from mcpwatch.runtimes.hosted_calls import KEPT, OldestCalls
+from mcpwatch.runtimes.hosted_calls import KEPT, GatewayCalls
 
 
 class Gateway:
@@ -41,19 +42,19 @@ class Gateway:
 def test_one_question_tells_of_all_members_and_counts_for_a_moment() -> None:
     gateway = Gateway()
     gateway.waits = {"git": 30.0, "time": None}
-    calls = OldestCalls(gateway, gateway)
-    assert [calls.since(name) for name in ("git", "time", "other")] == [70.0, None, None]
+    calls = GatewayCalls(gateway, gateway)
+    assert [calls.of(name).waiting_since for name in ("git", "time", "other")] == [70.0, None, None]
     assert gateway.asked == 1
     gateway.at += KEPT
     gateway.waits = {"time": 1.0}
-    assert [calls.since(name) for name in ("git", "time")] == [None, gateway.at - 1.0]
+    assert [calls.of(name).waiting_since for name in ("git", "time")] == [None, gateway.at - 1.0]
     assert gateway.asked == 2
 
 
 def test_a_gateway_that_does_not_answer_is_waited_for_once_and_tells_nothing() -> None:
     gateway = Gateway()
-    calls = OldestCalls(gateway, gateway, limit=0.01)
+    calls = GatewayCalls(gateway, gateway, limit=0.01)
     for fault in ("stopped", "away"):
         gateway.at, gateway.fault = gateway.at + KEPT, fault
-        assert [calls.since(f"m{number}") for number in range(50)] == [None] * 50
+        assert [calls.of(f"m{number}") for number in range(50)] == [ClientCalls()] * 50
     assert gateway.asked == 2

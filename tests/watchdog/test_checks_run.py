@@ -19,6 +19,7 @@ from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
 from mcpwatch.watchdog.senses import Context, Senses
 from tests.virtual import VirtualClock, VirtualLoop, run
+from tests.watchdog.test_probing import as_it_is
 from tests.watchdog.world_prober import VirtualSchedule
 
 GOOD = ProbeResult(Outcome.SUCCESS)
@@ -92,6 +93,7 @@ def staged(play: Callable[[Desk, Probing], Awaitable[None]], *answers: ProbeResu
             aim=desk.aim_of,
             proving=lambda _member, _generation: desk.proving,
             on_try=desk.tried,
+            excuse=as_it_is,
             refine=lambda _scheduled, result, _generation: result,
             on_result=desk.hear,
             notice=desk.notice,

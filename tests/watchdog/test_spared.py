@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from mcpwatch.model.member import Phase
+from mcpwatch.model.member import ClientCalls, Phase
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.time import Instant
+from mcpwatch.watchdog.clients_served import CALL_PATIENCE
 from mcpwatch.watchdog.finding import LookAgain
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.snapshot import Observation
-from mcpwatch.watchdog.spared import CALL_PATIENCE, SERVED, UNSEEN_PATIENCE, WORK_PATIENCE
+from mcpwatch.watchdog.spared import SERVED, UNSEEN_PATIENCE, WORK_PATIENCE
 from tests.watchdog.scenes import FETCH, HOSTED, OK, PROVED, PROXY, TIME, bad, found, one
 from tests.watchdog.test_fleet_table import causes, staged, tried, verdict
 from tests.watchdog.world import GATEWAY, TBXARK, Fault, Kind, Server, World
@@ -99,22 +100,23 @@ def test_what_is_odd_half_broken_or_moved_is_told_until_it_is_over_and_restarts_
 
 
 SILENT = replace(bad(Symptom.TIMEOUT, Stage.PING), onset=Instant(80.0))
-BUSY = replace(HOSTED, through=SILENT, call_since=Instant(70.0))
+WAITING = ClientCalls(Instant(70.0))
+BUSY = replace(HOSTED, through=SILENT, calls=WAITING)
 
 
 def test_a_silent_member_is_left_to_the_request_that_a_client_waits_for_and_says_for_how_long() -> None:
     told = one(BUSY, TIME, PROXY, nudges=True)
     assert (told.rung, told.until) == ("restart", Instant(70.0 + CALL_PATIENCE))
     assert told.hold.startswith("left to a client's request that has been under way for 30s, since before it fell silent")
-    assert one(replace(FETCH, direct=SILENT, through=SILENT, call_since=Instant(70.0)), TIME, PROXY).hold == told.hold
+    assert one(replace(FETCH, direct=SILENT, through=SILENT, calls=WAITING), TIME, PROXY).hold == told.hold
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"call_since": None},
-        {"call_since": Instant(80.0)},
-        {"call_since": Instant(100.0 - CALL_PATIENCE)},
+        {"calls": ClientCalls()},
+        {"calls": ClientCalls(Instant(80.0))},
+        {"calls": ClientCalls(Instant(100.0 - CALL_PATIENCE))},
         {"through": replace(SILENT, onset=None)},
         {"through": replace(bad(Symptom.RPC_ERROR, Stage.PING), onset=Instant(80.0))},
     ],
@@ -135,7 +137,7 @@ def test_a_silent_member_whose_processes_work_is_given_time_and_no_more_than_tha
         over = one(replace(working, through=other), TIME, PROXY, nudges=True)
         assert (over.rung, over.hold) == ("restart", ""), other
     assert one(replace(working, works=False), TIME, PROXY, nudges=True).hold == ""
-    both = one(replace(working, call_since=Instant(70.0)), TIME, PROXY, nudges=True)
+    both = one(replace(working, calls=WAITING), TIME, PROXY, nudges=True)
     assert both.until == Instant(70.0 + CALL_PATIENCE), "what a client waits for says more"
 
 

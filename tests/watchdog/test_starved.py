@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mcpwatch.model.member import Verdict
+from mcpwatch.model.member import ClientCalls, Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS
@@ -72,7 +72,7 @@ def test_a_busy_processor_is_no_sign_of_work_where_the_kernel_counts_no_descript
     assert held.hold
     found = one(replace(silent, descriptors=FULL), PROXY)
     assert (found.cause, found.rung, found.hold) == ("member_exhausted", "restart", "")
-    asked = one(replace(silent, descriptors=FULL, call_since=Instant(60.0)), PROXY)
+    asked = one(replace(silent, descriptors=FULL, calls=ClientCalls(Instant(60.0))), PROXY)
     assert asked.hold, "a client's request that began before is left to it all the same"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.incarnation import Incarnation
-from mcpwatch.model.member import MemberState, Phase, Verdict, Want
+from mcpwatch.model.member import ClientCalls, MemberState, Phase, Verdict, Want
 from mcpwatch.model.probe import Stage, Symptom, Target
 from mcpwatch.model.spec import MemberSpec, Plan, ProxySpec, Traits, UpstreamSpec
 from mcpwatch.model.time import Instant
@@ -253,17 +253,17 @@ def test_who_waits_for_an_answer_is_asked_where_a_member_is_silent_and_the_proxy
 ) -> None:
     heard: list[str] = []
 
-    def call_since(route: str) -> Instant:
+    def calls(route: str) -> ClientCalls:
         heard.append(route)
-        return Instant(5.0)
+        return ClientCalls(Instant(5.0))
 
     histories = Histories()
     histories[CheckKey("web", "mcp", "route")] = replace(through, verdict=Verdict.UNHEALTHY)
     hosted = replace(INSIDE, runtime="hosted")
     traits = Traits(nudges=nudges)
-    taken = looked((PROXY, hosted), histories, Senses(call_since=call_since), Known(traits))
+    taken = looked((PROXY, hosted), histories, Senses(calls=calls), Known(traits))
     assert heard == asked
-    assert taken["fetch"].call_since == (5.0 if asked else None)
+    assert taken["fetch"].calls.waiting_since == (5.0 if asked else None)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ class Peer(Protocol):
 
     id: str
     capabilities: frozenset[str]
+    checking: bool
+    """Whether it is a check of the watchdog, or of the gateway, and no client."""
 
     @property
     def attended(self) -> bool:
@@ -55,6 +57,16 @@ class Call(Struct, eq=False):
     out: bytes = b""
     position: int = 0
     began: float = 0.0
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends by itself: a subscription does not, nor is one awaited that was cancelled."""
+        return self.method not in {"", "subscriptions/listen"}
+
+    @property
+    def attended(self) -> bool:
+        """Whether somebody waits for its end."""
+        return self.ends and self.peer.attended
 
 
 class PeerState(Struct, eq=False):

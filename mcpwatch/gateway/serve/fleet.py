@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,8 @@ class ServedMembers:
 
 def show(member: ServedMember) -> dict[str, Any]:
     """One member as the admin API shows it."""
-    main = member.main
+    main, muxes = member.main, [upstream.mux for upstream in member.upstreams]
+    calls, asks = [call for mux in muxes for call in mux.of_clients], any(mux.questions.waiting for mux in muxes)
     exit_ = main.last_exit
     return {
         "name": member.name,
@@ -122,17 +123,11 @@ def show(member: ServedMember) -> dict[str, Any]:
         "restarts": member.counts.restarts,
         "last_exit": {"code": exit_.code, "signal": exit_.signal} if exit_ else None,
         "error": main.error,
-        "sessions": sum(upstream.mux.peers for upstream in member.upstreams),
+        "sessions": sum(mux.peers for mux in muxes),
         "tool_calls": member.counts.tool_calls,
         "tool_errors": member.counts.tool_errors,
-        "in_flight": sum(upstream.mux.in_flight for upstream in member.upstreams),
-        "oldest_call": _age([upstream.mux.serving_since for upstream in member.upstreams]),
+        "in_flight": sum(mux.in_flight for mux in muxes),
+        **member.counts.lately.show(calls, asks=asks),
         "children": sum(upstream.pid is not None for upstream in member.upstreams),
         "stdout_pollution": member.counts.polluted,
     }
-
-
-def _age(began: Sequence[float | None]) -> float | None:
-    """Seconds since the earliest of these moments (monotonic seconds); `None` when there is none."""
-    earliest = min((one for one in began if one is not None), default=None)
-    return None if earliest is None else round(time.monotonic() - earliest, 3)

@@ -93,7 +93,8 @@ class CountedStream:
 
 
 def count(answer: bytes, counts: Counts) -> None:
-    """Count one whole answer; one that asks its client for more input is none yet."""
+    """Count one whole answer; one that asks its client for more input is none yet, but shows that the member works."""
+    counts.lately.note(tool=True)
     if _FLAG.search(answer) is None and b'"error"' not in answer and b"input_required" not in answer:
         counts.tool_calls += 1
         return

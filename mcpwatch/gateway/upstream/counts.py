@@ -6,7 +6,9 @@ because a counter that goes back is read as a restart of the gateway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from mcpwatch.gateway.upstream.answer_record import AnswerRecord
 
 
 @dataclass(slots=True)
@@ -25,3 +27,5 @@ class Counts:
     """Lines on a process's stdout that were no message."""
     dropped: int = 0
     """Lines of a process that were too long."""
+    lately: AnswerRecord = field(default_factory=AnswerRecord)
+    """What its clients got lately."""

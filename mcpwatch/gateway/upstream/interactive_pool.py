@@ -149,6 +149,7 @@ class PooledUpstream:
 
     id = "seat"
     attended = True
+    checking = False
 
     def __init__(self, who: ClientIdentity, running: RunningUpstream) -> None:
         self.who = who

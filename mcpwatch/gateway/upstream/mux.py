@@ -46,7 +46,7 @@ class Mux:
         self._places: dict[Peer, PeerState] = {}
         self.questions = Questions(lambda data: send(data, None), lambda: self._calls, self._places)
         self._subscriptions = Subscriptions(self._places)
-        self._notifications = Notifications(lambda: self._calls, self._places, self.questions, lambda: self.call_limit)
+        self._notifications = Notifications(lambda: self._calls, self._places, self.questions, self._heard_of)
         self.heard = -math.inf
         """When the member last said something (monotonic seconds)."""
         self._word: asyncio.Future[None] | None = None
@@ -64,9 +64,7 @@ class Mux:
         if place is None:
             return
         for number in list(place.calls.values()):
-            if self._calls.pop(number, None):
-                self._send(message.notification("notifications/cancelled", {"requestId": number, "reason": "session closed"}), None)
-                self.questions.settle(number)
+            self.cancel(number, "session closed")
         self.questions.leave(place)
         for which in place.uris:
             self._unsubscribe(which)
@@ -84,9 +82,9 @@ class Mux:
         return self._word
 
     def _tell_word(self) -> None:
-        word, self._word = self._word, None
-        if word is not None:
-            word.set_result(None)
+        if self._word is not None:
+            self._word.set_result(None)
+            self._word = None
 
     @property
     def in_flight(self) -> int:
@@ -96,18 +94,17 @@ class Mux:
     @property
     def busy(self) -> bool:
         """Whether a request waits that ends by itself: a subscription does not."""
-        return any(call.method not in {"", "subscriptions/listen"} for call in self._calls.values())
+        return any(call.ends for call in self._calls.values())
 
     @property
     def serving(self) -> bool:
         """Whether a call of a session is under way that ends by itself."""
-        return self.serving_since is not None
+        return any(call.attended for call in self._calls.values() if call.peer in self._places)
 
     @property
-    def serving_since(self) -> float | None:
-        """Since when the oldest of these calls has been under way (monotonic seconds); `None` when none has a client that waits."""
-        ending = (call for call in self._calls.values() if call.method not in {"", "subscriptions/listen"})
-        return min((call.began for call in ending if call.peer in self._places and call.peer.attended), default=None)
+    def of_clients(self) -> list[Call]:
+        """Those calls of sessions that are no checks, whether a client waits for them or not."""
+        return [call for call in self._calls.values() if call.ends and call.peer in self._places and not call.peer.checking]
 
     # --- from a client ---
 
@@ -148,7 +145,8 @@ class Mux:
 
     def cancel(self, number: int, reason: str) -> None:
         """The client of a request went away, on a wire where that ends it."""
-        if self._finish(number):
+        if call := self._finish(number):
+            self._counts.lately.gave_up(call)
             self._send(message.notification("notifications/cancelled", {"requestId": number, "reason": reason}), None)
 
     def refuse(self, envelope: Envelope, sink: Sink, reason: str) -> None:
@@ -169,8 +167,7 @@ class Mux:
     def receive(self, data: bytes, envelope: Envelope, related: int | None = None) -> None:
         """One message of the member; `related` is the request whose stream it came on, where the wire says so."""
         self.heard = time.monotonic()
-        if self._word is not None:
-            self._tell_word()
+        self._tell_word()
         if envelope.method is UNSET:
             self._answer(data, envelope)
         elif envelope.id is UNSET:
@@ -198,8 +195,7 @@ class Mux:
 
     def suspended(self, number: int, retry: int) -> None:
         """The stream of a request ended before its answer; its client may wait in the same way, `retry` milliseconds."""
-        call = self._calls.get(number)
-        if call is not None:
+        if (call := self._calls.get(number)) is not None:
             call.sink.deliver(b"%d" % retry, SUSPENDED)
 
     def too_long(self, head: bytes, tail: bytes) -> None:
@@ -240,15 +236,20 @@ class Mux:
     def expire(self, now: float) -> None:
         """End what has waited past its bound."""
         for call in [call for call in self._calls.values() if call.until <= now]:
-            self._finish(call.number)
             if call.method:
-                self._send(message.notification("notifications/cancelled", {"requestId": call.number, "reason": "timeout"}), None)
+                self.cancel(call.number, "timeout")
                 call.sink.deliver(self._refusal(call.raw_id, "did not answer in time", sent=True), FINAL)
             else:
+                self._finish(call.number)
                 call.sink.deliver(b"", FINAL)
         self.questions.expire(now)
 
     # --- inside ---
+
+    def _heard_of(self, call: Call) -> None:
+        """A call that is worked on may be silent for as long again."""
+        call.until = time.monotonic() + self.call_limit
+        self._counts.lately.progressed(call)
 
     def _refusal(self, raw_id: bytes, reason: str, *, sent: bool = False) -> bytes:
         """The error of a request without an answer; `sent`: the member may have read it."""
@@ -268,11 +269,11 @@ class Mux:
     def _answer(self, data: bytes, envelope: Envelope) -> None:
         raw = bytes(envelope.id) if isinstance(envelope.id, Raw) else b""
         number = number_of(raw)
-        call = self._finish(number) if number is not None else None
-        if call is None:
+        if number is None or (call := self._finish(number)) is None:
             if not self._ids.gave(number):
                 self._unasked.tell(raw)
             return
+        self._counts.lately.answered(call)
         call.sink.deliver(message.with_id(data, raw, call.raw_id), FINAL)
 
     def _cancel(self, peer: Peer, envelope: Envelope, data: bytes) -> None:
@@ -280,12 +281,11 @@ class Mux:
         params = envelope.params
         if place is None or not isinstance(params, message.Params) or not isinstance(params.request_id, Raw):
             return
-        raw = bytes(params.request_id)
-        number = place.calls.get(raw)
-        call = self._calls.get(number) if number is not None else None
+        call = self._calls.get(place.calls.get(bytes(params.request_id), 0))
         if call is None:
             return
         call.until = min(call.until, time.monotonic() + CANCELLED_LINGER)
+        self._counts.lately.gave_up(call)
         call.method = ""
         self._send(message.one_line(json_edit.with_value(data, ("params", "requestId"), b"%d" % call.number)), None)
 

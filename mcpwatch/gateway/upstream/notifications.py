@@ -5,7 +5,6 @@ Owns that choice. Must not know ids of clients, links or HTTP.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from msgspec import Raw
@@ -19,16 +18,17 @@ from mcpwatch.gateway.upstream.subscriptions import level, uri
 
 
 class Notifications:
-    """Those of one link. `calls` are the requests under way by number, `places` the sessions; `call_limit` gives seconds."""
+    """Those of one link. `calls` are the requests under way by number, `places` the sessions; `heard_of` takes each
+    call of which it is told how far it is."""
 
     def __init__(
         self,
         calls: Callable[[], Mapping[int, Call]],
         places: Mapping[Peer, PeerState],
         questions: Questions,
-        call_limit: Callable[[], float],
+        heard_of: Callable[[Call], None],
     ) -> None:
-        self._calls, self._places, self._questions, self._call_limit = calls, places, questions, call_limit
+        self._calls, self._places, self._questions, self._heard_of = calls, places, questions, heard_of
 
     def take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
         """One notification; `related` is the request whose stream it came on, where the wire says so."""
@@ -38,7 +38,7 @@ class Notifications:
                 token = bytes(params.progress_token)
                 call = call_of(self._calls(), token)
                 if call is not None and call.token is not None:
-                    call.until = time.monotonic() + self._call_limit()
+                    self._heard_of(call)
                     call.sink.deliver(message.with_known(data, ("params", "progressToken"), token, call.token), PART)
             case "notifications/cancelled" if params is not None and isinstance(params.request_id, Raw):
                 self._questions.withdraw(bytes(params.request_id), data)

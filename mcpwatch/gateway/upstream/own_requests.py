@@ -52,6 +52,7 @@ class GatewayPeer:
     id = "gateway"
     capabilities: frozenset[str] = frozenset()
     attended = True
+    checking = True
 
     def push(self, data: bytes) -> None:
         """Nothing to pass on to."""

@@ -65,6 +65,11 @@ class Questions:
         self._asks: dict[int, Ask] = {}
         self._held: list[HeldQuestion] = []
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the member waits for what a client answers that is there."""
+        return any(ask.take is None and ask.peer.attended for ask in self._asks.values())
+
     def take(self, data: bytes, envelope: Envelope, related: int | None) -> None:
         """A question came; `related` is the request whose stream it came on, where the wire says so."""
         assert isinstance(envelope.id, Raw)

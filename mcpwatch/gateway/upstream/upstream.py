@@ -213,6 +213,8 @@ class Upstream(Availability):
     async def _close(self, link: Link, generation: int, reason: str) -> None:
         """End one incarnation, and tell of it."""
         pid = link.pid
+        if pid is not None:
+            self.counts.lately.forget()
         await link.close()
         self._link = None
         exit_ = self.last_exit
