@@ -87,6 +87,26 @@ def url(value: str) -> str:
     return value.strip()
 
 
+def number_as_text(value: object) -> object:
+    """A number, such as a port, as the text that was written; whatever else as it is."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def matching(pattern: str | re.Pattern[str], words: str) -> AfterValidator:
+    """What a text must match as a whole, else: `'text' {words}`."""
+    whole = re.compile(pattern)
+
+    def checked(value: str) -> str:
+        if not whole.fullmatch(value):
+            raise ValueError(f"{value!r} {words}")
+        return value
+
+    return AfterValidator(checked)
+
+
+Text = Annotated[str, BeforeValidator(number_as_text), WithJsonSchema({"type": ["string", "number"]})]
+"""Text; a YAML number (a port, say) is taken as it was written."""
+
 _DURATION_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^({_DURATION.pattern}|{_NUMBER.pattern})$"}],
     "examples": ["30s", "1m30s"],

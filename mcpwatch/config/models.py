@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from mcpwatch.model import cron
 from mcpwatch.pattern import fault
 from mcpwatch.registry import KindSpec
-from mcpwatch.units import Duration, Listen, Size, Span, Url
+from mcpwatch.units import Duration, Listen, Size, Span, Text, Url
 
 NAME_PATTERN = r"[A-Za-z0-9_.-]+"
 
@@ -32,10 +32,6 @@ def _regex(value: str) -> str:
     return value
 
 
-def _number_as_text(value: object) -> object:
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
 def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -46,7 +42,6 @@ def _route(value: object) -> object:
 
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"})]
 Filled = Annotated[str, StringConstraints(min_length=1)]
-Text = Annotated[str, BeforeValidator(_number_as_text), WithJsonSchema({"type": ["string", "number"]})]
 Texts = Annotated[tuple[Filled, ...], BeforeValidator(_one_or_more), WithJsonSchema(
     {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 )]  # fmt: skip
@@ -72,6 +67,15 @@ class ToolsConfig(KindSpec):
     allow: tuple[Filled, ...] = Field((), description="Show only these tools.")
     block: tuple[Filled, ...] = Field((), description="Show all tools but these.")
     rename: dict[str, Filled] = Field({}, description="New names, by the tool's own name.")
+
+    def shown_as(self, name: str) -> str | None:
+        """The name that clients see of a tool, which a check names by its own name or by this one; `None`: it is hidden."""
+        if self._shows(name):
+            return self.rename.get(name, name)
+        return name if any(new == name and self._shows(own) for own, new in self.rename.items()) else None
+
+    def _shows(self, own: str) -> bool:
+        return own not in self.block and (not self.allow or own in self.allow)
 
 
 class StdioConfig(KindSpec):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from mcpwatch.config import expose
+from mcpwatch.config.models import ToolsConfig
 from mcpwatch.config.parse import Config, Proxy, WrittenMember, runtime_keys
 from mcpwatch.config.plan_members import MemberBuilder, public_name, seen_from, unmasked
 from mcpwatch.config.port_conflicts import local, public
 from mcpwatch.config.rules import World, hosted, problems
-from mcpwatch.config.shown_tools import through_route
 from mcpwatch.config.specs import named_secrets, unwrapped
 from mcpwatch.foreign.document import spell
 from mcpwatch.model.errors import ConfigError, Fault
@@ -81,7 +81,7 @@ class _Builder(MemberBuilder):
         urls = {way: public(proxy.base_url, path) for way, path in paths.items()}
         url = root + paths["sse" if wire == "sse" else "http"]
         probe = Target(url, wire, tokens[0] if tokens else None, public_url=urls[wire] if urls[wire] != url else "")
-        checks = [through_route(check, member.written.tools) for check in seen_from(self.checks(member), "route")]
+        checks = [_through_route(check, member.written.tools) for check in seen_from(self.checks(member), "route")]
         if self.kind.traits.lists_from_cache:
             checks = [_behind_the_cache(check) for check in checks]
         guarded = bool(tokens)
@@ -206,6 +206,13 @@ def _filled(block: KindSpec, wanted: Mapping[str, object]) -> KindSpec:
         made.pop("ports", None)
     made["volumes"] = (*written.get("volumes", ()), *cast("list[str]", wanted.get("volumes", [])))
     return type(block).model_validate(made)
+
+
+def _through_route(check: CheckSpec, tools: ToolsConfig) -> CheckSpec:
+    """The check as a route is asked: with the names that clients see."""
+    expect = replace(check.expect, tools=tuple(tools.shown_as(name) or name for name in check.expect.tools))
+    canary = check.canary and replace(check.canary, tool=tools.shown_as(check.canary.tool) or check.canary.tool)
+    return replace(check, expect=expect, canary=canary)
 
 
 def _behind_the_cache(check: CheckSpec) -> CheckSpec:

@@ -14,7 +14,6 @@ from mcpwatch.config.merge import effective_restart, restart_policy
 from mcpwatch.config.models import CheckConfig, RestartConfig
 from mcpwatch.config.parse import Check, Config, WrittenMember
 from mcpwatch.config.port_conflicts import port_clashes
-from mcpwatch.config.shown_tools import shown_as
 from mcpwatch.foreign.document import Path, spell
 from mcpwatch.foreign.server import RESERVED, servable
 from mcpwatch.foreign.variables import Read
@@ -185,7 +184,7 @@ def _hidden(check: Check, member: WrittenMember, config: Config) -> Iterator[Pro
     asked += [(("expect", "tools", index), name) for index, name in enumerate(written.expect.tools)]
     rest = "" if hosted(member) else ", or write vantages: direct"
     for where, name in asked:
-        if shown_as(tools, name) is None:
+        if tools.shown_as(name) is None:
             yield (*check.path, *where), f"'tools' hides '{name}' from clients and from this check; name a tool that it shows{rest}"
 
 

@@ -14,10 +14,10 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from mcpwatch import stdio_container
 from mcpwatch.model.errors import RuntimeFailed
@@ -26,6 +26,7 @@ from mcpwatch.runtimes.descriptors import INHERITED, give_back
 from mcpwatch.runtimes.lock import clear_way
 from mcpwatch.runtimes.log_stamper import end_line
 from mcpwatch.runtimes.process_table import MARK
+from mcpwatch.units import Text
 
 RAW = ("stdout.raw", "stderr.raw")
 _RESTORED = [number for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if (number := getattr(signal, name, None)) is not None]
@@ -49,13 +50,6 @@ NOT_INHERITED = (
     INHERITED,
 )
 
-
-def _number_as_text(value: object) -> object:
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, BeforeValidator(_number_as_text), WithJsonSchema({"type": ["string", "number"]})]
-"""Text; a YAML number (a port, say) is taken as it was written."""
 
 StopSignal = Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL"]
 

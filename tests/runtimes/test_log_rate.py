@@ -12,7 +12,7 @@ from mcpwatch.model.fact import Fact, Troubled
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.runtimes import log_collector
 from mcpwatch.runtimes.log_collector import LogCollector
-from mcpwatch.runtimes.log_rate import LOUD, WINDOW, LineRate, counted
+from mcpwatch.runtimes.log_trouble import LOUD, WINDOW, LineRate, counted
 from tests.runtimes.bench import until
 from tests.runtimes.test_log_collector import texts, write
 

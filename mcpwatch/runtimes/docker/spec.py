@@ -13,11 +13,10 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mcpwatch.registry import KindSpec
-from mcpwatch.units import Duration, Size, Span
+from mcpwatch.units import Duration, Size, Span, matching, number_as_text
 
 _HOST = r"\[[0-9a-fA-F:]+\]|\d+(?:\.\d+){3}"
 _PORT = re.compile(rf"(?:(?P<host>{_HOST}):)?(?:(?P<published>\d*):)?(?P<port>\d+)(?:/(?P<protocol>tcp|udp))?")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def _argv(value: object) -> object:
@@ -43,18 +42,8 @@ def _hosts(value: object) -> object:
     return value
 
 
-def _text(value: object) -> object:
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
 def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
-
-
-def _port(value: str) -> str:
-    if not _PORT.fullmatch(value):
-        raise ValueError(f"{value!r} is not a port; write 8080, 9072:8080 or 127.0.0.1:9072:8080")
-    return value
 
 
 def _volume(value: str) -> str:
@@ -69,18 +58,16 @@ def _volume(value: str) -> str:
     return value
 
 
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is no container name; use letters, digits, '_', '.' and '-'")
-    return value
-
-
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(number_as_text)]
 Argv = Annotated[tuple[Text, ...], BeforeValidator(_argv)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 Pairs = Annotated[dict[str, Text], BeforeValidator(_pairs)]
-ContainerName = Annotated[str, AfterValidator(_name)]
-Port = Annotated[str, BeforeValidator(_text), AfterValidator(_port)]
+ContainerName = Annotated[
+    str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "is no container name; use letters, digits, '_', '.' and '-'")
+]
+Port = Annotated[
+    str, BeforeValidator(number_as_text), matching(_PORT, "is not a port; write 8080, 9072:8080 or 127.0.0.1:9072:8080")
+]
 Volume = Annotated[str, AfterValidator(_volume)]
 
 

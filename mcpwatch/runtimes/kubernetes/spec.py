@@ -15,7 +15,7 @@ from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.docker.spec import Argv, Pairs, Texts
-from mcpwatch.units import Size, Span
+from mcpwatch.units import Size, Span, matching
 
 WorkloadKind = Literal["Deployment", "StatefulSet"]
 
@@ -43,16 +43,10 @@ def _keys(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-def _absolute(value: str) -> str:
-    if not value.startswith("/") or value == "/":
-        raise ValueError(f"{value!r} is no directory in a container; write an absolute path")
-    return value
-
-
 ObjectName = Annotated[str, AfterValidator(_name)]
 Place = Annotated[str, AfterValidator(_place)]
 Keys = Annotated[Pairs, AfterValidator(_keys)]
-Directory = Annotated[str, AfterValidator(_absolute)]
+Directory = Annotated[str, matching(r"(?s)/.+", "is no directory in a container; write an absolute path")]
 
 
 class VolumeSpec(KindSpec):

@@ -5,28 +5,19 @@ Owns: what of a container's shape a swarm cannot do. Must not know: how services
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.docker.spec import ContainerSpec, Texts, published
-from mcpwatch.units import Span
+from mcpwatch.units import Span, matching
 
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  # what a swarm publishes on, whether one wants it or not
 
 
-_KEPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(:/?[A-Za-z0-9_.][A-Za-z0-9_./-]*)?")
-
-
-def _kept(value: str) -> str:
-    if not _KEPT.fullmatch(value):
-        raise ValueError(f"{value!r} names nothing that a swarm keeps; write NAME or NAME:FILE")
-    return value
-
-
-Kept = Annotated[str, AfterValidator(_kept)]
+_KEPT = r"[A-Za-z0-9][A-Za-z0-9_.-]*(:/?[A-Za-z0-9_.][A-Za-z0-9_./-]*)?"
+Kept = Annotated[str, matching(_KEPT, "names nothing that a swarm keeps; write NAME or NAME:FILE")]
 
 
 class TaskProbeSpec(KindSpec):
