@@ -29,7 +29,7 @@ from mcpwatch.model.fact import WatchGap
 from mcpwatch.model.spec import Plan
 from mcpwatch.model.time import WallTime
 from mcpwatch.ports import Store
-from mcpwatch.runtimes.admin import request
+from mcpwatch.runtimes.admin import AdminSocket
 from mcpwatch.runtimes.clock_gap import Gap
 from mcpwatch.runtimes.descriptors import limit, open_streams
 from mcpwatch.runtimes.log_collector import LogCollector
@@ -155,7 +155,7 @@ class Services:
 
     async def _last_use(self, token: str) -> WallTime | None:
         """When our own gateway last let this token in. Raises `RuntimeFailed` where it is another proxy, or away."""
-        reply = await request(self._root / "proxy" / "admin.sock", "GET", "/tokens")
+        reply = await AdminSocket(self._root / "proxy" / "admin.sock").request("GET", "/tokens")
         at = reply.body.get(hashlib.sha256(token.encode()).hexdigest()[:16]) if reply.status == 200 else None
         return None if at is None else WallTime(float(at))
 

@@ -21,7 +21,7 @@ from mcpwatch.bus import Bus
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.spec import Plan
-from mcpwatch.runtimes.admin import request
+from mcpwatch.runtimes.admin import AdminSocket
 from mcpwatch.store.measured import read_measured
 from mcpwatch.store.sqlite import SqliteStore
 from mcpwatch.telemetry.logs import Logging
@@ -130,7 +130,7 @@ class Web:
         proxy = self._fleet.plan().proxy
         if proxy is None or not proxy.traits.embedded:
             return {}
-        reply = await request(self._paths.proxy / "admin.sock", "GET", "/members")
+        reply = await AdminSocket(self._paths.proxy / "admin.sock").request("GET", "/members")
         found: list[dict[str, Any]] = reply.body.get("members", []) if reply.status == 200 else []
         if not found:
             raise RuntimeFailed("the gateway serves nothing: it begins or ends, and its counters are not known")

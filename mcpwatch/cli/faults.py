@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcpwatch.cli.control import call
-from mcpwatch.cli.processes import MemoryGroup, family, listener, marked, memory_group, ports
+from mcpwatch.cli.processes import MemoryGroup, family, listener, memory_group, ports
 from mcpwatch.model.errors import UsageError
-from mcpwatch.ports import CHILD_MARK
+from mcpwatch.runtimes.port import child_of
 
 Fault = Literal["kill", "hang", "stale", "oom", "partition", "child", "pause", "recover", "slow", "flap"]
 HARMLESS: frozenset[Fault] = frozenset({"recover", "slow", "flap"})
@@ -91,8 +91,8 @@ def _child(member: Document, status: Document) -> FaultTarget | None:
     proxy = next((one for one in status["members"] if one["name"] == status.get("proxy")), None)
     if member["pid"] or proxy is None or proxy is member or not proxy["pid"]:
         return None
-    marks = [f"{CHILD_MARK}={route['name']}" for route in status["routes"] if route["member"] == member["name"]]
-    pid = next((found for mark in marks if (found := marked(proxy["pid"], mark))), None)
+    routes = [str(route["name"]) for route in status["routes"] if route["member"] == member["name"]]
+    pid = next((found for route in routes if (found := child_of(proxy["pid"], route, 0))), None)
     return FaultTarget(member["name"], pid, proxy["usage"].get("container"), inside=True) if pid else None
 
 
@@ -178,7 +178,7 @@ def _partition(victim: FaultTarget) -> Undo:
         return _disconnect(victim)
     if shutil.which("iptables") is None or os.geteuid() != 0:
         raise UsageError(f"cutting off {victim.name} needs root and iptables, because it is a process of this machine")
-    cut = sorted(ports(family(victim.pid)))
+    cut = ports(family(victim.pid))
     if not cut:
         raise UsageError(f"{victim.name} listens on no port of its own, so it cannot be cut off")
     rules = [("INPUT", "-i", "lo", "-p", "tcp", "--dport", str(port), "-j", "DROP") for port in cut]

@@ -1,4 +1,4 @@
-"""Processes of this machine as the kernel shows them, for drills: families, marks, listening ports, a small memory to run out of.
+"""Processes of this machine as the kernel shows them, for drills: families, listening ports, a small memory to run out of.
 
 Reads and writes `/proc` and `/sys/fs/cgroup`. Must not know: members or faults.
 """
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LISTEN = "0A"
+from mcpwatch.runtimes.port import SocketTables, listened_on
+
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -46,37 +47,15 @@ def _scanned() -> defaultdict[int, list[int]]:
     return children
 
 
-def marked(pid: int, mark: str) -> int | None:
-    """The first process below `pid` that carries `NAME=value` in its environment."""
-    for one in sorted(family(pid)):
-        with contextlib.suppress(OSError):
-            if one != pid and mark.encode() in Path(f"/proc/{one}/environ").read_bytes().split(b"\0"):
-                return one
-    return None
-
-
 def listener(pid: int) -> int:
     """The first of a process and those below it that listens: the bridge itself, below a container's init; else the process."""
-    return next((one for one in family(pid) if ports((one,))), pid)
+    tables = SocketTables()
+    return next((one for one in family(pid) if tables.listens(one)), pid)
 
 
-def ports(pids: Sequence[int]) -> set[int]:
-    """The TCP ports that these processes, all on one network, listen on."""
-    sockets: set[str] = set()
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    sockets.add(str(entry.readlink()))
-    found: set[int] = set()
-    tables = {f"/proc/{pid}/net/{name}" for pid in list(pids)[:1] for name in ("tcp", "tcp6")}
-    for name in tables:
-        with contextlib.suppress(OSError):
-            for row in Path(name).read_text(encoding="ascii").splitlines()[1:]:
-                fields = row.split()
-                if fields[3] == LISTEN and f"socket:[{fields[9]}]" in sockets:
-                    found.add(int(fields[1].rpartition(":")[2], 16))
-    return found
+def ports(pids: Sequence[int]) -> tuple[int, ...]:
+    """The TCP ports that these processes, all on one network, listen on, in order."""
+    return listened_on(pids, SocketTables().listeners(str(pids[0])))
 
 
 @dataclass(frozen=True, slots=True)

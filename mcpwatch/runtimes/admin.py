@@ -1,24 +1,23 @@
-"""The gateway's admin socket: HTTP over a unix socket, requests and the stream of events. Knows the wire, not what it means.
-
-A few lines on asyncio streams instead of an HTTP library: one host, no redirects, no cookies, no pool.
-"""
+"""The gateway's admin socket: HTTP over a unix socket, requests and the stream of events. Knows the wire, not what it means."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from mcpwatch.http_client.client import HttpClient, Response
+from mcpwatch.http_client.connection import ClientConnection
+from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.model.errors import RuntimeFailed
 
 TIMEOUT = 5.0
 """Seconds for one whole request."""
 BODY_LIMIT = 16 << 20
-LINE_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,92 +48,38 @@ class AdminSocket:
 
     async def request(self, method: str, path: str) -> Reply:
         """As `AdminClient.request`."""
-        return await request(self._socket, method, path)
+        try:
+            async with asyncio.timeout(TIMEOUT), self._open(method, path) as answer:
+                data = await answer.read(BODY_LIMIT)
+        except (OSError, TimeoutError, HttpFailed) as error:
+            raise RuntimeFailed(f"gateway: no answer on {self._socket}: {type(error).__name__}: {error}") from error
+        try:
+            return Reply(answer.status, json.loads(data))
+        except ValueError:
+            return Reply(answer.status, data.decode(errors="replace"))
 
-    def events(self) -> AsyncIterator[tuple[str, Any]]:
+    async def events(self) -> AsyncIterator[tuple[str, Any]]:
         """As `AdminClient.events`."""
-        return events(self._socket)
-
-
-async def request(socket: Path, method: str, path: str) -> Reply:
-    """One request. Raises `RuntimeFailed` when nobody answers in time."""
-    try:
-        async with asyncio.timeout(TIMEOUT), _open(socket, method, path) as (status, headers, reader):
-            if "chunked" in headers.get("transfer-encoding", ""):
-                data = b"".join([piece async for piece in _chunks(reader)])
-            elif "content-length" in headers:
-                data = await reader.readexactly(min(int(headers["content-length"]), BODY_LIMIT))
-            else:
-                data = await reader.read(BODY_LIMIT)
-    except (OSError, TimeoutError, EOFError, ValueError) as error:
-        raise RuntimeFailed(f"gateway: no answer on {socket}: {type(error).__name__}: {error}") from error
-    try:
-        return Reply(status, json.loads(data))
-    except ValueError:
-        return Reply(status, data.decode(errors="replace"))
-
-
-async def events(socket: Path) -> AsyncIterator[tuple[str, Any]]:
-    """The gateway's events, `(name, data)` each, until it hangs up. Raises `OSError`, `TimeoutError` or `EOFError` then."""
-    async with _open(socket, "GET", "/events", bound=TIMEOUT) as (status, headers, reader):
-        if status != 200:
-            raise EOFError(f"status {status}")
-        name, data = "message", ""
-        async for line in _lines(reader, chunked="chunked" in headers.get("transfer-encoding", "")):
-            if not line:
-                if data:
-                    yield name, json.loads(data)
-                name, data = "message", ""
-                continue
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                data += value
+        with suppress(HttpFailed):
+            async with self._open("GET", "/events") as answer:
+                if answer.status != 200:
+                    raise EOFError(f"status {answer.status}")
+                async for event in answer.events():
+                    if event.data:
+                        yield event.name, json.loads(event.data)
         raise EOFError("the gateway hung up")
 
+    @asynccontextmanager
+    async def _open(self, method: str, path: str) -> AsyncGenerator[Response]:
+        """A connection of its own, lest a gateway that ended meanwhile is asked on an old one."""
+        client = HttpClient("http://localhost", dialled_by=self._dial, direct=True)
+        async with asyncio.timeout(TIMEOUT):
+            answer = await client.request(method, f"http://localhost{path}", {"Connection": "close"})
+        try:
+            yield answer
+        finally:
+            answer.close()
+            client.close()
 
-@asynccontextmanager
-async def _open(
-    socket: Path, method: str, path: str, bound: float | None = None
-) -> AsyncGenerator[tuple[int, dict[str, str], asyncio.StreamReader]]:
-    async with asyncio.timeout(bound):
-        reader, writer = await asyncio.open_unix_connection(str(socket), limit=LINE_LIMIT)
-    try:
-        async with asyncio.timeout(bound):
-            head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            writer.write(head.encode("ascii"))
-            await writer.drain()
-            status = int((await reader.readline()).split(None, 2)[1:2][0] if not reader.at_eof() else b"0")
-            headers: dict[str, str] = {}
-            while line := (await reader.readline()).strip():
-                name, _, value = line.decode("latin-1").partition(":")
-                headers[name.strip().lower()] = value.strip().lower()
-        yield status, headers, reader
-    except IndexError:
-        raise EOFError("the gateway hung up") from None
-    finally:
-        writer.close()
-
-
-async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while size := int((await reader.readline()).split(b";")[0] or b"0", 16):
-        if size > BODY_LIMIT:
-            raise EOFError("chunk too large")
-        yield await reader.readexactly(size)
-        await reader.readline()
-
-
-async def _lines(reader: asyncio.StreamReader, *, chunked: bool) -> AsyncIterator[str]:
-    if not chunked:
-        while line := await reader.readline():
-            yield line.decode(errors="replace").rstrip("\r\n")
-        return
-    rest = b""
-    async for piece in _chunks(reader):
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield line.decode(errors="replace").rstrip("\r")
-        if len(rest) > BODY_LIMIT:
-            raise EOFError("line too long")
+    async def _dial(self, *_: object) -> ClientConnection:
+        return (await asyncio.get_running_loop().create_unix_connection(ClientConnection, str(self._socket)))[1]

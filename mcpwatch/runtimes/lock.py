@@ -67,7 +67,7 @@ class Lock:
             except BlockingIOError:
                 owner = _pid(fd)
                 os.close(fd)
-                if (owner is not None and _runs(owner)) or time.monotonic() - begun > (NAMELESS if owner is None else PATIENCE):
+                if (owner is not None and runs(owner)) or time.monotonic() - begun > (NAMELESS if owner is None else PATIENCE):
                     raise AlreadyRunning(owner, str(self._path.parent)) from None
                 time.sleep(PAUSE)
                 continue
@@ -124,7 +124,8 @@ def _pid(fd: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether a process lives: one that ended and was not waited for does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -29,6 +29,7 @@ from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import ConfigError, McpwatchError, NoDaemon
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.spec import Plan
+from mcpwatch.runtimes.lock import runs
 from mcpwatch.telemetry.redact import Redactor
 
 TRIAL_WAIT = 120.0
@@ -268,15 +269,5 @@ def _sweep() -> None:
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid = left.name.removeprefix(PREFIX).partition("-")[0]
         with contextlib.suppress(OSError, ValueError):
-            if time.time() - left.stat().st_mtime > _STOP * 2 and not _alive(int(pid)):
+            if time.time() - left.stat().st_mtime > _STOP * 2 and not runs(int(pid)):
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
