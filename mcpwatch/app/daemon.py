@@ -16,9 +16,8 @@ from typing import Any
 from mcpwatch import __version__, slow
 from mcpwatch.app.assembly import Assembly, Options
 from mcpwatch.app.garbage import settle
-from mcpwatch.app.hang import HangWatch
+from mcpwatch.app.hang import HangWatch, notify
 from mcpwatch.app.logs import retune, set_up
-from mcpwatch.app.notify import notify
 from mcpwatch.app.services import Host, Services
 from mcpwatch.app.shortage import Descriptors, ReadyThreads, SheddingProber
 from mcpwatch.app.state_dir import ControlSocket, StateDirectory

@@ -2,6 +2,8 @@
 
 For a daemon that no service manager watches (systemd does the same from outside, by `WatchdogSec`). Members notice nothing: the new
 program has the same process number and adopts them. It must not know what the loop does. See ADR 0023.
+
+And what systemd is told: READY, WATCHDOG, STOPPING, a status line; nothing where it did not start us.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import contextlib
 import faulthandler
 import os
 import signal
+import socket
 from collections.abc import Callable, Generator, Mapping
 from typing import cast
 
@@ -121,3 +124,23 @@ def _disarm() -> None:
     """An alarm outlives an exec, and would end the new program before it can answer."""
     signal.setitimer(signal.ITIMER_REAL, 0.0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Send e.g. `READY=1` or `STATUS=three members` to the service manager. Never blocks for long, never raises."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.settimeout(1.0)
+        channel.sendto(message.encode(), b"\0" + address[1:].encode() if address[0] == "@" else address.encode())
+        return True
+    return False
+
+
+def heartbeat(environment: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds between two `WATCHDOG=1`, half of what systemd allows; `None` when it does not watch this process."""
+    text, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+    if not text.isdigit() or int(text) == 0 or (pid.isdigit() and int(pid) != os.getpid()):
+        return None
+    return int(text) / 2_000_000

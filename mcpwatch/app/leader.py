@@ -13,7 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
-from mcpwatch.app.notify import notify
+from mcpwatch.app.hang import notify
 from mcpwatch.clock import Clock
 from mcpwatch.model.errors import McpwatchError, RuntimeFailed
 from mcpwatch.model.fact import Troubled

@@ -14,10 +14,10 @@ from mcpwatch.runtimes.admin import AdminSocket
 from mcpwatch.runtimes.hosted import HostedRuntime
 from mcpwatch.runtimes.hosted_calls import GatewayCalls
 from mcpwatch.runtimes.kept_still import StillWatch
-from mcpwatch.runtimes.open_files import exhausted
 from mcpwatch.runtimes.port import PortWatch, child_of
 from mcpwatch.runtimes.processor import ProcessorWatch
 from mcpwatch.runtimes.stopped import StopWatch
+from mcpwatch.runtimes.usage import exhausted
 from mcpwatch.watchdog.senses import Senses
 
 TAIL = 20

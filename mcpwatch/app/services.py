@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mcpwatch import __version__
 from mcpwatch.alerts.service import Alerts
 from mcpwatch.app.backup.schedule import BackupSpec, ScheduledBackup
-from mcpwatch.app.notify import heartbeat, notify
+from mcpwatch.app.hang import heartbeat, notify
 from mcpwatch.app.own_trouble import Troubles
 from mcpwatch.app.paths import StatePaths
 from mcpwatch.app.standing import readings

@@ -1,15 +1,22 @@
-"""What members use: one sample of the whole machine for all of them, at most every few seconds, and only when somebody asks."""
+"""What members use: one sample of the whole machine for all of them, at most every few seconds, and only when somebody asks.
+
+Beside that, on Linux, who has as many files open as it may.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
+from mcpwatch.runtimes.port import family
 from mcpwatch.runtimes.process_snapshot import ProcessSnapshot
 from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
 from mcpwatch.runtimes.process_usage import UsageSample
@@ -18,6 +25,9 @@ EVERY = 5.0
 """Seconds for which a sample is good."""
 RECENT = 60.0
 """Seconds after which a sample is too old to be shown while the next is taken."""
+NEARLY = 0.98
+"""Share of its limit from which on a process has no more to speak of: what it closes, the next connection takes."""
+_LIMIT = re.compile(r"^Max open files\s+(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +123,18 @@ class UsageMeter:
         self._main.pop(member, None)
         if self._ended is not None:
             self._ended.add(member)
+
+
+def exhausted(pid: int) -> str:
+    """`1024 of 1024 are open (pid 7)` for the first process at its limit, the main one before those below it; else empty."""
+    told = (_full(one) for one in sorted(family(pid), key=lambda one: (one != pid, one)))
+    return next((words for words in told if words), "")
+
+
+def _full(pid: int) -> str:
+    try:
+        found = _LIMIT.search(Path(f"/proc/{pid}/limits").read_text(encoding="ascii"))
+        count = len(os.listdir(f"/proc/{pid}/fd")) if found else 0  # noqa: PTH208 - names alone are wanted
+    except OSError:
+        return ""
+    return f"{count} of {found[1]} are open (pid {pid})" if found and count >= int(found[1]) * NEARLY else ""

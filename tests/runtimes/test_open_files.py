@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mcpwatch.runtimes.open_files import exhausted
+from mcpwatch.runtimes.usage import exhausted
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what other processes have open")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpwatch.app.notify import heartbeat, notify
+from mcpwatch.app.hang import heartbeat, notify
 from mcpwatch.runtimes import self_watch
 from mcpwatch.runtimes.clock_gap import Gap, Tick, gaps
 from mcpwatch.runtimes.self_watch import SelfWatch

@@ -68,12 +68,11 @@ def add(
 
     Exits 0 when it is proved (or, without a watchdog, written), 1 when it failed its trial or proof, 2 or 3 when nothing was begun.
     """
+    from mcpwatch.cli.edit import members
     from mcpwatch.cli.edit.definition import Definition, from_words, pairs
-    from mcpwatch.cli.edit.members import How
-    from mcpwatch.cli.edit.members import add as run
 
     given = pairs(env or (), "--env", "=")
-    how = How(config, not no_test, dry_run, json_, timeout)
+    how = members.How(config, not no_test, dry_run, json_, timeout)
     if not server:
         from mcpwatch.cli.edit.catalog import from_catalog
 
@@ -83,7 +82,7 @@ def add(
             transport=transport, env=given, headers=pairs(header or (), "--header", ":"), bridge=bridge, image=docker,
             networks=tuple(network or ()), cwd=cwd, description=description,
         ))  # fmt: skip
-    raise typer.Exit(run(name, definition, how, _split(clients)))
+    raise typer.Exit(members.add(name, definition, how, _split(clients)))
 
 
 def _split(text: str) -> list[str]:
@@ -105,12 +104,11 @@ def add_json(
     """Add a server from JSON; otherwise as `mcpwatch add`."""
     from dataclasses import replace
 
+    from mcpwatch.cli.edit import members
     from mcpwatch.cli.edit.definition import from_json
-    from mcpwatch.cli.edit.members import How
-    from mcpwatch.cli.edit.members import add as run
 
     definition = replace(from_json(text), bridge=bridge)
-    raise typer.Exit(run(name, definition, How(config, not no_test, dry_run, json_, timeout), _split(clients)))
+    raise typer.Exit(members.add(name, definition, members.How(config, not no_test, dry_run, json_, timeout), _split(clients)))
 
 
 @app.command(epilog="Examples:  mcpwatch remove time    mcpwatch remove time --dry-run")
@@ -122,10 +120,9 @@ def remove(
     json_: JsonOption = False,
 ) -> None:
     """Take a member out of the fleet, and prove that its route is gone and clients dropped it."""
-    from mcpwatch.cli.edit.members import How
-    from mcpwatch.cli.edit.members import remove as run
+    from mcpwatch.cli.edit import members
 
-    raise typer.Exit(run(name, How(config, False, dry_run, json_, timeout)))
+    raise typer.Exit(members.remove(name, members.How(config, False, dry_run, json_, timeout)))
 
 
 @app.command()
@@ -138,10 +135,9 @@ def enable(
     json_: JsonOption = False,
 ) -> None:
     """Switch a member on in the file, and prove its route."""
-    from mcpwatch.cli.edit.members import How
-    from mcpwatch.cli.edit.members import enable as run
+    from mcpwatch.cli.edit import members
 
-    raise typer.Exit(run(name, How(config, not no_test, dry_run, json_, timeout), on=True))
+    raise typer.Exit(members.enable(name, members.How(config, not no_test, dry_run, json_, timeout), on=True))
 
 
 @app.command()
@@ -153,10 +149,9 @@ def disable(
     json_: JsonOption = False,
 ) -> None:
     """Switch a member off in the file; it stays listed and is not started."""
-    from mcpwatch.cli.edit.members import How
-    from mcpwatch.cli.edit.members import enable as run
+    from mcpwatch.cli.edit import members
 
-    raise typer.Exit(run(name, How(config, False, dry_run, json_, timeout), on=False))
+    raise typer.Exit(members.enable(name, members.How(config, False, dry_run, json_, timeout), on=False))
 
 
 @app.command(
@@ -172,10 +167,9 @@ def edit(
     json_: JsonOption = False,
 ) -> None:
     """Set keys of a member, try it so, and prove its route; any step that fails puts everything back."""
-    from mcpwatch.cli.edit.members import How
-    from mcpwatch.cli.edit.members import edit as run
+    from mcpwatch.cli.edit import members
 
-    raise typer.Exit(run(name, settings, How(config, not no_test, dry_run, json_, timeout)))
+    raise typer.Exit(members.edit(name, settings, members.How(config, not no_test, dry_run, json_, timeout)))
 
 
 @app.command()
@@ -188,10 +182,9 @@ def rename(
     json_: JsonOption = False,
 ) -> None:
     """Give a member another name, in its place; what depends on it follows."""
-    from mcpwatch.cli.edit.members import How
-    from mcpwatch.cli.edit.members import rename as run
+    from mcpwatch.cli.edit import members
 
-    raise typer.Exit(run(old, new, How(config, False, dry_run, json_, timeout)))
+    raise typer.Exit(members.rename(old, new, members.How(config, False, dry_run, json_, timeout)))
 
 
 @app.command(name="list", epilog="Examples:  mcpwatch list    mcpwatch list --format names    mcpwatch list -c config.json --json")
