@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ask
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say_answer
 from mcpwatch.cli.status import render
 from mcpwatch.cli.table import coloured, paint, table, terminal_width
 from mcpwatch.config import yaml
@@ -109,23 +109,21 @@ def show_all(*, as_json: bool) -> int:
         raise UsageError(f"{contexts_file()} names no context")
     answers = ask_all(contexts)
     well = all(one.status is not None and one.status.get("healthy") for one in answers)
-    if as_json:
-        say_json(
-            {"healthy": well, "contexts": [{"name": one.name, "unknown": one.unknown, "status": one.status} for one in answers]}
-        )
-        return exits.OK if well else exits.UNHEALTHY
+    shown = [{"name": one.name, "unknown": one.unknown, "status": one.status} for one in answers]
+    say_answer({"healthy": well, "contexts": shown}, _lines(answers), as_json=as_json)
+    return exits.OK if well else exits.UNHEALTHY
+
+
+def _lines(answers: Sequence[Answer]) -> Iterator[str]:
     colour, width, now = coloured(), terminal_width(), time.time()
     head = ("CONTEXT", "STATE", "MEMBERS", "ROUTES", "VERSION")
-    for line in table(head, [_row(one, colour=colour) for one in answers], colour=colour, width=width):
-        say(line)
+    yield from table(head, [_row(one, colour=colour) for one in answers], colour=colour, width=width)
     for one in answers:
         if one.unknown:
-            say(f"\n{one.name}: unknown: {one.unknown}")
+            yield f"\n{one.name}: unknown: {one.unknown}"
         elif one.status is not None and not one.status.get("healthy"):
-            say(f"\n{one.name}:")
-            for line in render(dict(one.status), colour=colour, now=now, width=width):
-                say(line)
-    return exits.OK if well else exits.UNHEALTHY
+            yield f"\n{one.name}:"
+            yield from render(dict(one.status), colour=colour, now=now, width=width)
 
 
 def _row(answer: Answer, *, colour: bool) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from mcpwatch.checks import Prober
 from mcpwatch.cli import exits
 from mcpwatch.cli.control import ControlSettings
 from mcpwatch.cli.edit.run import file_in_use
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say_answer
 from mcpwatch.cli.table import coloured, milliseconds, paint, table
 from mcpwatch.config.load import load_plan
 from mcpwatch.model.errors import UsageError, suggest
@@ -55,10 +55,7 @@ def smoke(names: Sequence[str], config: Path | None, *, clients: int, timeout: f
     cases += [Case(route.name, "handshake", "skipped", "the member is disabled", 0.0) for route in routes if route.member in off]
     if junit is not None:
         junit.write_bytes(junit_xml(cases))
-    if as_json:
-        say_json(rows(cases))
-    else:
-        _print(cases)
+    say_answer(rows(cases), _lines(cases), as_json=as_json)
     return exits.UNHEALTHY if any(case.verdict == "failed" for case in cases) or not cases else exits.OK
 
 
@@ -130,7 +127,7 @@ def _case(route: RouteSpec, test: str, result: ProbeResult, seconds: float, text
     )
 
 
-def _print(cases: Sequence[Case]) -> None:
+def _lines(cases: Sequence[Case]) -> Iterator[str]:
     colour = coloured()
     routes = list(dict.fromkeys(case.route for case in cases))
     by_key = {(case.route, case.test): case for case in cases}
@@ -140,13 +137,12 @@ def _print(cases: Sequence[Case]) -> None:
         mine = [by_key.get((route, test)) for test in TESTS]
         total = sum(case.seconds for case in mine if case)
         rows.append((route, *(marks[case.verdict] if case else "-" for case in mine), milliseconds(total)))
-    for line in table(("ROUTE", *(test.upper() for test in TESTS), "ms"), rows, colour=colour, right=(6,)):
-        say(line)
+    yield from table(("ROUTE", *(test.upper() for test in TESTS), "ms"), rows, colour=colour, right=(6,))
     for case in cases:
         if case.verdict == "failed":
-            say(f"{paint('✗', 'red', on=colour)} {case.route}: {case.test}: {case.text}")
+            yield f"{paint('✗', 'red', on=colour)} {case.route}: {case.test}: {case.text}"
     failed = sum(case.verdict == "failed" for case in cases)
-    say(f"{len(routes)} routes, {sum(case.verdict == 'ok' for case in cases)} passed, {failed} failed")
+    yield f"{len(routes)} routes, {sum(case.verdict == 'ok' for case in cases)} passed, {failed} failed"
 
 
 def junit_xml(cases: Sequence[Case]) -> bytes:

@@ -19,7 +19,7 @@ from mcpwatch.cli.doctor.finding import DoctorFinding, Patient
 from mcpwatch.cli.doctor.shortages import shortages
 from mcpwatch.cli.edit.proof import daemon_on
 from mcpwatch.cli.edit.run import file_in_use
-from mcpwatch.cli.out import say, say_json
+from mcpwatch.cli.out import say_answer
 from mcpwatch.cli.table import coloured, paint
 from mcpwatch.config.load import load
 from mcpwatch.config.plan import build
@@ -45,16 +45,12 @@ def doctor(config: Path | None, *, fix: bool, as_json: bool, measure: bool = Fal
                     mended.append((finding, f"could not be mended: {error}"))
         again = (finding for finding in examine(config) if finding.check != "cold start") if mended else ()
         found = [*again, *too_slow(starts)] if mended else found
-    if as_json:
-        say_json({
-            "findings": [_plain(finding) for finding in found],
-            "mended": [{"what": finding.what, "done": done} for finding, done in mended],
-            "cold_starts": [one.plain() for one in starts],
-        })  # fmt: skip
-    else:
-        _print(found, mended)
-        if starts:
-            say(f"cold starts beside start_grace: {'; '.join(one.text for one in starts)}")
+    shown = {
+        "findings": [_plain(finding) for finding in found],
+        "mended": [{"what": finding.what, "done": done} for finding, done in mended],
+        "cold_starts": [one.plain() for one in starts],
+    }
+    say_answer(shown, _lines(found, mended, starts), as_json=as_json)
     return exits.UNHEALTHY if any(finding.level == "error" for finding in found) else exits.OK
 
 
@@ -107,18 +103,20 @@ def _plain(finding: DoctorFinding) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print(found: list[DoctorFinding], mended: list[tuple[DoctorFinding, str]]) -> None:
+def _lines(found: list[DoctorFinding], mended: list[tuple[DoctorFinding, str]], starts: list[ColdStart]) -> Iterator[str]:
     colour = coloured()
     for finding, done in mended:
-        say(f"{paint('↺', 'green', on=colour)} {finding.what}: {done}")
+        yield f"{paint('↺', 'green', on=colour)} {finding.what}: {done}"
     for finding in found:
         mark = paint("✗", "red", on=colour) if finding.level == "error" else paint("!", "yellow", on=colour)
-        say(f"{mark} {finding.check}: {finding.what}")
-        say(f"    why: {finding.why}")
-        say(f"    do:  {finding.command}{'   (or mcpwatch doctor --fix)' if finding.mend else ''}")
+        yield f"{mark} {finding.check}: {finding.what}"
+        yield f"    why: {finding.why}"
+        yield f"    do:  {finding.command}{'   (or mcpwatch doctor --fix)' if finding.mend else ''}"
     errors = sum(finding.level == "error" for finding in found)
     told = f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}" if found else "nothing found"
-    say(f"{told}; looked at {', '.join(CHECKS)}")
+    yield f"{told}; looked at {', '.join(CHECKS)}"
+    if starts:
+        yield f"cold starts beside start_grace: {'; '.join(one.text for one in starts)}"
 
 
 def _count(number: int, word: str) -> str:
