@@ -27,6 +27,9 @@ READ = 256 * 1024
 """What a socket hands over at once at most: no bound is overrun by more (bytes)."""
 IDLE_SAFE = 4.0
 """Seconds that a connection may have been idle to be used again, unless its server says: the usual servers close after 5."""
+IDLE_CLOSED, AGE_MAX = 1.0, 3.0
+"""Seconds after which a plain connection with nothing to do is closed, and after whose opening it is kept no longer: a server that
+takes one connection after the other is deaf to everybody else as long as it is open. TLS costs too much to begin so often."""
 _TIMEOUT = re.compile(r"(?:^|[,\s])timeout=(\d{1,6})", re.IGNORECASE)
 
 
@@ -39,6 +42,8 @@ class ClientConnection(asyncio.Protocol):
         """The transport under TLS, or the same."""
         self.closed = False
         self._idle_since = 0.0
+        self._closing: asyncio.TimerHandle | None = None
+        self.opened_at = time.monotonic()
         self._unused = True
         self._reset()
 
@@ -67,6 +72,8 @@ class ClientConnection(asyncio.Protocol):
         """Whether another request may follow: not behind one that the server answered without taking it whole."""
         if self.closed or not self.busy:
             return not self.closed
+        if self._plain and time.monotonic() - self.opened_at > AGE_MAX:
+            return False
         sent = self._wire is None or not self._wire.get_write_buffer_size()
         return self.complete and self._keep and not self._excess and sent
 
@@ -99,6 +106,8 @@ class ClientConnection(asyncio.Protocol):
         """Its answer was read; nothing may come until the next request."""
         self.busy = False
         self._idle_since = time.monotonic()
+        if self._plain:
+            self._closing = asyncio.get_running_loop().call_later(IDLE_CLOSED, self.abort)
 
     def progressed(self, size: int) -> None:
         """So many bytes more of an answer came. Of an event stream its reader knows what belongs to an event."""
@@ -111,6 +120,7 @@ class ClientConnection(asyncio.Protocol):
         """Write a request, wait for the head of the answer. Raises `HttpFailed`."""
         if self.transport is None or self.closed or self.transport.is_closing():
             raise HttpFailed("the connection was closed before the request", Symptom.CUT)
+        self._stay()
         if not self._unused:
             self._reset()
         self._unused = False
@@ -137,8 +147,18 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close the socket now."""
         self.closed = True
+        self._stay()
         if self.transport is not None:
             self.transport.abort()
+
+    @property
+    def _plain(self) -> bool:
+        return self.transport is not None and self.transport is self._wire and not self.tls_version
+
+    def _stay(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
 
     # --- asyncio ---
 

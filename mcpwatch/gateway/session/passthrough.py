@@ -94,6 +94,7 @@ async def _copy(request: McpRequest, response: Response, counts: Counts | None) 
         counts.tool_errors += 1
     elif counts is not None:
         count(text, counts)
+        counts.lately.note(tool=True)
     back = headers_back(response, _BACK)
     media = response.headers.get("content-type", "application/json").encode("latin-1")
     turn.answer(status, text, media, [*request.extra, *back])

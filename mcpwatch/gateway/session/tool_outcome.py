@@ -87,14 +87,14 @@ class CountedStream:
             for event in self._events.feed(part):
                 if event.data and is_answer(event.data):
                     count(event.data, self._counts)
+                    self._counts.lately.note(tool=True)
                     self.answered = True
         except HttpFailed:
             self._broken = True
 
 
 def count(answer: bytes, counts: Counts) -> None:
-    """Count one whole answer; one that asks its client for more input is none yet, but shows that the member works."""
-    counts.lately.note(tool=True)
+    """Count one whole answer; one that asks its client for more input is none yet."""
     if _FLAG.search(answer) is None and b'"error"' not in answer and b"input_required" not in answer:
         counts.tool_calls += 1
         return
