@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mcpwatch.model.secret_shapes import masked
+from mcpwatch.model.text import masked
 from mcpwatch.runtimes.process_table import MARK
 
 COMMAND_MAX = 80

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from mcpwatch.model.secret_shapes import MASK, masked
+from mcpwatch.model.text import MASK, masked
 
 SHORTEST = 6
 """Shorter secrets are not replaced by value: they would eat ordinary words."""

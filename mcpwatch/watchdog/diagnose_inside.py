@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 
 from mcpwatch.model.probe import Stage, Symptom
-from mcpwatch.watchdog.canary_words import WRONG_CANARY, unasked
 from mcpwatch.watchdog.diagnose_symptom import plainly
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
-from mcpwatch.watchdog.own_words import spoken
+from mcpwatch.watchdog.own_words import WRONG_CANARY, spoken, unasked
 from mcpwatch.watchdog.refusals import forgets
 from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, STALE_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.spared import unseen

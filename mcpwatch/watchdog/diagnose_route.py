@@ -15,6 +15,7 @@ from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.clients_served import at_work
 from mcpwatch.watchdog.diagnose_inside import by_a_tool, diagnose_inside, of_the_tool, route_finding
 from mcpwatch.watchdog.diagnose_member import hindered
+from mcpwatch.watchdog.diagnose_symptom import told_before
 from mcpwatch.watchdog.door import broken_bytes
 from mcpwatch.watchdog.finding import Finding, LookAgain
 from mcpwatch.watchdog.other_list import mixed_up, outdated
@@ -28,7 +29,6 @@ from mcpwatch.watchdog.snapshot import (
     ProxyLogHint,
 )
 from mcpwatch.watchdog.starts import cold, inside, mounting_until, starting_until, steady_at
-from mcpwatch.watchdog.told_before import told_before
 from mcpwatch.watchdog.unfit import unfit
 from mcpwatch.watchdog.vantages import last_change, newer, since_change
 from mcpwatch.watchdog.ways import no_way

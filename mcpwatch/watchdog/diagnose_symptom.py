@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mcpwatch.model.one_session import KEPT
 from mcpwatch.model.probe import NO_TOKEN, Stage, Symptom
+from mcpwatch.model.session_words import KEPT
 from mcpwatch.model.symptom import CALLS
-from mcpwatch.watchdog.canary_words import WRONG_CANARY, unasked
+from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
-from mcpwatch.watchdog.own_words import spoken
+from mcpwatch.watchdog.own_words import WRONG_CANARY, spoken, unasked
 from mcpwatch.watchdog.refusals import changed_under, declines, fails_behind, forgets, refusal
 from mcpwatch.watchdog.single_client import held, holds
-from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
+from mcpwatch.watchdog.snapshot import HUNG_SYMPTOMS, FleetSnapshot, MemberSnapshot, Observation
 from mcpwatch.watchdog.starved import starved, wrote_so
-from mcpwatch.watchdog.told_before import told_before
 from mcpwatch.watchdog.unavailable import unavailable
 from mcpwatch.watchdog.unfit import foreign
 
@@ -228,3 +227,14 @@ def member_finding(snapshot: FleetSnapshot, member: MemberSnapshot, cause: str, 
         look_at=f"the log of '{member.name}' ('mcpwatch logs {member.name}') and what it needs to work",
         unsure=doubt(seen),
     )
+
+
+TOLD_FOR = 60.0
+"""Seconds for which that explains its silences: one who says no more for longer may have been hung by it."""
+
+
+def told_before(seen: Observation, now: Instant) -> tuple[str, str] | None:
+    """Cause and text of a silence that its own words earlier in this streak explain, else `None`."""
+    if seen.symptom not in HUNG_SYMPTOMS or seen.told_at is None or now - seen.told_at > TOLD_FOR:
+        return None
+    return refusal(seen.told)

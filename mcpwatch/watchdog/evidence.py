@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from mcpwatch.model.member import GONE_BY, Phase
 from mcpwatch.model.probe import ProbeResult, Symptom
-from mcpwatch.model.secret_shapes import masked
-from mcpwatch.model.text import plain
+from mcpwatch.model.text import masked, plain
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 
 ANSWER_MAX = 200

@@ -1,4 +1,4 @@
-"""How an incarnation ended, in words. Pure."""
+"""How an incarnation ended, in words; what a bridge writes of what it runs. Pure."""
 
 from __future__ import annotations
 
@@ -90,3 +90,32 @@ def _signal_name(number: int) -> str:
 def port_refused(words: str) -> bool:
     """Whether the last words of one are that it could not have its port."""
     return bool(_PORT_TAKEN.search(words))
+
+
+_SERVED = re.compile(
+    r"<(?P<go>[^<>]+)> (?:Connected|Handling requests at)\b|msg=\"?Connected\"?\b.*?\bclient=\"?(?P<slog>[^\s\"]+)"
+)
+_BEGUN = re.compile(r"<(?P<go>[^<>]+)> Connecting\b|msg=\"?Connecting\"?(?= ).*?\bclient=\"?(?P<slog>[^\s\"]+)")
+_FAILED = re.compile(r"Failed to (?:add|initialize|create) client")
+_ALL = re.compile(r"All clients initialized")
+
+
+def unserved(lines: tuple[str, ...]) -> bool:
+    """Whether a bridge says that it could not begin what it runs, or that it began that and no more: one that tries at its start
+    alone needs another.
+    """
+    told = [plain(line) for line in lines]
+    return any(_FAILED.search(line) for line in told) or bool(_names(_BEGUN, told) - _names(_SERVED, told))
+
+
+def all_served(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The names that a bridge serves, in order, when it says that this is all it runs and that nothing failed; else none."""
+    told = [plain(line) for line in lines]
+    if not any(_ALL.search(line) for line in told) or any(_FAILED.search(line) for line in told):
+        return ()
+    return tuple(sorted(_names(_SERVED, told)))
+
+
+def _names(pattern: re.Pattern[str], told: list[str]) -> set[str]:
+    """The servers of which a pattern tells."""
+    return {found["go"] or found["slog"] for line in told if (found := pattern.search(line))}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from mcpwatch.model.one_session import ONE_SESSION
 from mcpwatch.model.probe import ProbeResult, Symptom
+from mcpwatch.model.session_words import ONE_SESSION
 from mcpwatch.model.symptom import CALLS, DOOR_STAGES, GREETING_STAGES
 from mcpwatch.watchdog.refusals import refusal
 from mcpwatch.watchdog.snapshot import Observation

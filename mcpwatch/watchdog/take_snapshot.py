@@ -13,11 +13,10 @@ from mcpwatch.model.spec import MemberSpec, Plan, Traits, UpstreamSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.bare_answer import bare
-from mcpwatch.watchdog.bridge_words import all_served, unserved
 from mcpwatch.watchdog.contracts import KeptContract
 from mcpwatch.watchdog.door import beside_the_point, broken_bytes
 from mcpwatch.watchdog.doubt import silent_since
-from mcpwatch.watchdog.exit_words import port_refused, telling
+from mcpwatch.watchdog.exit_words import all_served, port_refused, telling, unserved
 from mcpwatch.watchdog.finding import UNKILLABLE
 from mcpwatch.watchdog.history import CheckHistory, Histories, overall
 from mcpwatch.watchdog.senses import Senses

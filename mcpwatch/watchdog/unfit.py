@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcpwatch.model.symptom import GREETING_STAGES, Symptom
 from mcpwatch.model.wire import WIRE_NAMES
-from mcpwatch.watchdog.canary_words import untold
+from mcpwatch.watchdog.own_words import untold
 from mcpwatch.watchdog.snapshot import FleetSnapshot, MemberSnapshot, Observation
 
 

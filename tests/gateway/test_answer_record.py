@@ -8,7 +8,7 @@ import pytest
 
 from mcpwatch.gateway.protocol import reading
 from mcpwatch.gateway.protocol.call import PART, Delivery
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.mux import Mux
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.upstream import questions
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamPhase
 from mcpwatch.gateway.upstream.mux import Mux
 from tests.gateway.inside import Taken

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.gateway.upstream.link import Ends
-from mcpwatch.model.one_session import KEPT
+from mcpwatch.model.session_words import KEPT
 from tests.gateway.inside import Inside, Wire, served
 from tests.gateway.program import http, request, sse
 from tests.watchdog.test_single_client import FREE, HELD

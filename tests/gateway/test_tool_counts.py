@@ -11,7 +11,7 @@ import pytest
 from mcpwatch.gateway.protocol.call import FINAL, PART, Delivery
 from mcpwatch.gateway.session.mcp_request import WATCHDOG
 from mcpwatch.gateway.session.tool_outcome import CountedCall, CountedStream, count
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from tests.gateway.program import ACCEPT, TINY, Gateway, call, gateway, http, request, sse
 
 pytestmark = pytest.mark.anyio

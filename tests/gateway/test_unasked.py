@@ -9,7 +9,7 @@ import random
 import pytest
 
 from mcpwatch.gateway.protocol import message
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import GatewayPeer
 from mcpwatch.gateway.upstream.pollution import SHOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpwatch.watchdog.bridge_words import all_served, unserved
+from mcpwatch.watchdog.exit_words import all_served, unserved
 
 STARTED = (
     "2026/11/30 02:24:23 <clock> Connecting",

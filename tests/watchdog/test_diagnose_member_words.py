@@ -10,8 +10,8 @@ from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.diagnose import diagnose
+from mcpwatch.watchdog.diagnose_symptom import TOLD_FOR
 from mcpwatch.watchdog.snapshot import Observation, ProxyLogHint
-from mcpwatch.watchdog.told_before import TOLD_FOR
 from tests.watchdog.scenes import FETCH, HOSTED, PROXY, bad, found, one, scene
 
 GREETED = tuple(StageTiming(stage, 0.1) for stage in (Stage.CONNECT, Stage.OPEN, Stage.INITIALIZE))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.member import Verdict
-from mcpwatch.model.one_session import KEPT
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, StageTiming, Symptom
+from mcpwatch.model.session_words import KEPT
 from mcpwatch.model.spec import Traits
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.fleet import Fleet

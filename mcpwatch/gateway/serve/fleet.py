@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpwatch.gateway.settings import ServerSettings, ServingLimits, Settings
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent
 from mcpwatch.gateway.upstream.member import ServedMember
 

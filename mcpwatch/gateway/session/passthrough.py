@@ -14,7 +14,7 @@ from mcpwatch.gateway.protocol import message
 from mcpwatch.gateway.session.mcp_request import McpRequest
 from mcpwatch.gateway.session.passthrough_link import Passthrough
 from mcpwatch.gateway.session.tool_outcome import CountedStream, count
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 from mcpwatch.http_client.client import Response
 from mcpwatch.http_client.failure import HttpFailed

@@ -10,7 +10,7 @@ import json
 from contextlib import suppress
 
 from mcpwatch.gateway.protocol import message, stateless_protocol
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 from mcpwatch.http_client.client import HttpClient
 from mcpwatch.http_client.failure import HttpFailed

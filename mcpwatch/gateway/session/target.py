@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mcpwatch.gateway.protocol.call import Delivery, Sink
 from mcpwatch.gateway.protocol.message import Envelope
 from mcpwatch.gateway.session.replay import Replay
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 
 if TYPE_CHECKING:
     from mcpwatch.gateway.http.http_exchange import OpenStream

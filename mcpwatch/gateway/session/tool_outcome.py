@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from mcpwatch.gateway.protocol.call import FINAL, Delivery, Sink
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.lifecycle import UpstreamUnavailable
 from mcpwatch.http_client.failure import HttpFailed
 from mcpwatch.http_client.sse import EventParser

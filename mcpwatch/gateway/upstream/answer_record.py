@@ -1,4 +1,4 @@
-"""What the clients of one member got lately: proof that it lives which no check gives, and asks nobody for.
+"""What the clients of one member got lately: proof that it lives which no check gives, and asks nobody for; and its counts.
 
 A member that serves one call at a time answers no check while clients stand in its queue; who was answered since that check began
 proves that the queue moves. Checks of the watchdog, handshakes and pings are no proof: a member can be well for these alone. Must
@@ -79,3 +79,27 @@ class AnswerRecord:
 def _counts(call: Call) -> bool:
     """Whether it is a client's, and work."""
     return call.began > 0.0 and not call.peer.checking and call.method not in NO_WORK
+
+
+@dataclass(slots=True)
+class Counts:
+    """Numbers that only grow, of all upstreams of one member together.
+
+    They outlive the upstreams that count, and the member too when a reload takes it away and brings it back, because a counter that
+    goes back is read as a restart of the gateway.
+    """
+
+    restarts: int = 0
+    """Starts after an upstream's first one."""
+    requests: int = 0
+    """Requests sent to the member."""
+    tool_calls: int = 0
+    """Tool calls of clients that were answered, the watchdog's own checks left out."""
+    tool_errors: int = 0
+    """Those of them that failed."""
+    polluted: int = 0
+    """Lines on a process's stdout that were no message."""
+    dropped: int = 0
+    """Lines of a process that were too long."""
+    lately: AnswerRecord = field(default_factory=AnswerRecord)
+    """What its clients got lately."""

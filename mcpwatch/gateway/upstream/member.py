@@ -16,7 +16,7 @@ from mcpwatch import __version__, journal
 from mcpwatch.gateway.protocol.message import HANDSHAKE
 from mcpwatch.gateway.settings import ServerSettings, ServingLimits
 from mcpwatch.gateway.upstream import spawn
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.detect import detect
 from mcpwatch.gateway.upstream.interactive_pool import InteractivePool
 from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamPhase, UpstreamUnavailable
@@ -28,7 +28,7 @@ from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.gateway.upstream.upstream import Upstream
 from mcpwatch.http_client.trust import Trust
 from mcpwatch.model.login_words import LATEST, waits_for_login
-from mcpwatch.model.one_session import KEPT, ONE_SESSION
+from mcpwatch.model.session_words import KEPT, ONE_SESSION
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""

@@ -19,7 +19,7 @@ from msgspec import UNSET, Raw
 from mcpwatch.gateway.protocol import json_edit, message, translation
 from mcpwatch.gateway.protocol.call import FINAL, SUSPENDED, Call, Peer, PeerState, Sink
 from mcpwatch.gateway.protocol.message import Envelope
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.notifications import Notifications, call_of
 from mcpwatch.gateway.upstream.pollution import UNASKED, Pollution
 from mcpwatch.gateway.upstream.questions import Questions

@@ -16,9 +16,9 @@ from typing import Any
 
 from mcpwatch.gateway.protocol import batch, json_edit, message
 from mcpwatch.gateway.upstream import greeting
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.availability import SOON, Availability
 from mcpwatch.gateway.upstream.child import Exit
-from mcpwatch.gateway.upstream.counts import Counts
 from mcpwatch.gateway.upstream.lifecycle import LifecycleEvent, UpstreamPhase
 from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed, before
 from mcpwatch.gateway.upstream.mux import Mux
