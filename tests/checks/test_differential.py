@@ -91,6 +91,7 @@ def typescript(which: str, folder: Path) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 async def test_what_the_python_sdk_refuses_fails_and_what_it_takes_does_not_break() -> None:
     """A sample by a fixed seed. What TypeScript alone refuses (`null` and NaN) fails too: the slow test holds that."""
     from tests.checks.referees.python import taken  # half a second that only who runs this should pay

@@ -110,6 +110,7 @@ async def test_a_slow_name_server_is_told_as_one_and_its_late_answer_serves_the_
     assert (well.outcome, asked) == (Outcome.SUCCESS, ["slow.lan"])
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("wire", ["sse", "http"])
 @pytest.mark.anyio
 async def test_a_hundred_probes_leave_no_socket_no_stream_and_no_task(wire: str) -> None:

@@ -50,6 +50,7 @@ def tiny(before: str = "") -> list[str]:
     return [sys.executable, "-c", before + SPEAK]
 
 
+@pytest.mark.slow
 async def test_a_real_stdio_server_is_probed_through_all_stages() -> None:
     result = await probe(command=[str(server("mcp-server-time"))], timeout=30)
     assert result.outcome is Outcome.SUCCESS, result

@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_format_holds_no_secret_and_is_the_same_each_time(form: Any, file: Path, tmp_path: Path) -> None:
     found, texts = rendered(form, file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from tests.e2e.daemon import Daemon, free_port, running
 from tests.e2e.load import Load
+from tests.parts import ROOT
 
 pytestmark = pytest.mark.timeout(180)
+TINY = (sys.executable, str(ROOT / "tests" / "servers" / "tiny.py"))
 NOW = ("get_current_time", {"timezone": "UTC"})
 
 
@@ -45,16 +48,18 @@ def causes(daemon: Daemon) -> set[tuple[str, str]]:
     }
 
 
-REAL = {"time": 2, "fetch": 1, "git": 12}
-"""Real servers, and how many tools each has."""
+TOOLS = {"tiny": 14, "time": 2, "fetch": 1, "git": 12}
+"""Servers, and how many tools each has; all but the first are real ones."""
 
 
-@pytest.mark.parametrize("names", [["time"], pytest.param([*REAL], marks=pytest.mark.slow)], ids=["one", "three"])
-def test_real_servers_come_up_are_proven_and_leave_nothing_behind(tmp_path: Path, names: list[str]) -> None:
-    config = fleet(**{name: hosted(f"mcp-server-{name}") for name in names})
+@pytest.mark.parametrize(
+    "names", [["tiny"], pytest.param([*TOOLS][1:], marks=pytest.mark.slow)], ids=["a small one", "three real ones"]
+)
+def test_servers_come_up_are_proven_and_leave_nothing_behind(tmp_path: Path, names: list[str]) -> None:
+    config = fleet(**{name: hosted(*(TINY if name == "tiny" else (f"mcp-server-{name}",))) for name in names})
     with running(tmp_path, config) as daemon:
         status = daemon.healthy()
-        assert {r["name"]: r["tools"] for r in status["routes"]} == {name: REAL[name] for name in names}
+        assert {r["name"]: r["tools"] for r in status["routes"]} == {name: TOOLS[name] for name in names}
         assert all(m["pid"] and m["generation"] == 1 and m["phase"] == "running" for m in status["members"])
         shown = daemon.run("status")
         assert (shown.returncode, shown.stderr) == (0, "")

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ class Gateway:
         fresh.replace(self.file)
 
     def admin(self, method: str, path: str) -> httpx.Response:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), timeout=LIMIT) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(TLS, uds=str(self.socket)), timeout=LIMIT) as client:
             return client.request(method, f"http://admin{path}")
 
     def members(self) -> dict[str, dict[str, Any]]:
@@ -54,7 +55,7 @@ class Gateway:
     def wait(self, wanted: dict[str, str]) -> None:
         """Return when each named member is in its phase; hears of changes by the event stream."""
         with (
-            httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket), retries=0), timeout=LIMIT) as client,
+            httpx.Client(transport=httpx.HTTPTransport(TLS, uds=str(self.socket)), timeout=LIMIT) as client,
             client.stream("GET", "http://admin/events") as events,
         ):
             for line in events.iter_lines():
@@ -85,8 +86,6 @@ def gateway(settings: dict[str, Any], *words: str) -> Generator[Gateway]:
 
 
 def _answering(running: Gateway) -> dict[str, Any]:
-    import time
-
     until = time.monotonic() + LIMIT
     while time.monotonic() < until:
         if running.process.poll() is not None:
@@ -94,7 +93,7 @@ def _answering(running: Gateway) -> dict[str, Any]:
         try:
             return running.admin("GET", "/members").json()
         except httpx.TransportError:
-            running.process.poll()
+            time.sleep(0.01)
     raise AssertionError("the gateway does not answer")
 
 

@@ -144,7 +144,7 @@ def callers(heard: list[Any]) -> set[str]:
     return {item["result"]["for"] for item in items if "for" in item.get("result", {})}
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("seed", range(3))
 async def test_an_honest_client_never_notices_hostile_ones_nor_a_hostile_member(seed: int) -> None:
     with anyio.fail_after(LIMIT):

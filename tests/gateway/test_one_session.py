@@ -51,6 +51,7 @@ class Lonely(Inside):
         return wire
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("wire", ["sse", "mcp"])
 @pytest.mark.parametrize("words", HELD)
 async def test_clients_share_the_only_session_that_the_gateway_has_and_no_second_one_is_asked_for_again(

@@ -21,6 +21,8 @@ members:
 """
 CODE = """
 import sys
+import pytest
+
 from mcpwatch.left_out import StandIn, leave_out, leave_out_logging_config, leave_out_tls
 leave_out()
 leave_out_tls()
@@ -130,6 +132,7 @@ def test_what_is_left_out_is_not_loaded_until_somebody_asks_for_it() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_daemon_of_a_minimal_fleet_loads_no_optional_library(tmp_path: Path) -> None:
     config = tmp_path / "fleet.yaml"
     config.write_text(FLEET, encoding="utf-8")

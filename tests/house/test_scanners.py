@@ -227,6 +227,7 @@ def loops() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_loop_through_a_text_is_known_and_nothing_else_is() -> None:
     assert loops() == set(RUN_BY) | set(BOUNDED)
     assert not set(RUN_BY) & set(BOUNDED)

@@ -33,10 +33,12 @@ def faults(sizes: dict[str, int], bound: int, allowed: dict[str, int]) -> list[s
     return [*long, *(f"{name}: take it out of the exceptions" for name in allowed if name not in found)]
 
 
+@pytest.mark.slow
 def test_no_file_grows_beyond_the_bound(sizes: tuple[dict[str, int], dict[str, int]]) -> None:
     assert faults(sizes[0], FILE_LINES, FILES) == []
 
 
+@pytest.mark.slow
 def test_no_function_grows_beyond_the_bound(sizes: tuple[dict[str, int], dict[str, int]]) -> None:
     assert faults(sizes[1], FUNCTION_LINES, FUNCTIONS) == []
 

@@ -74,6 +74,7 @@ PATHS: dict[str, WORDS] = {
 """What becomes of an answer, cut or whole: a cut one is never taken for a whole one."""
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", ["late", "early"])
 async def test_an_answer_that_is_cut_anywhere_is_told_as_cut(files: Files, how: str) -> None:
     seen = Seen()
@@ -83,6 +84,7 @@ async def test_an_answer_that_is_cut_anywhere_is_told_as_cut(files: Files, how: 
     assert seen.requests == list(PATHS), "a POST is sent once"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", ["late", "early"])
 async def test_a_post_that_is_answered_early_gets_that_answer_and_its_connection_is_not_used_again_before_it_is_sent(
     files: Files, how: str
@@ -98,6 +100,7 @@ async def test_a_post_that_is_answered_early_gets_that_answer_and_its_connection
     assert seen.requests == ["/early", "/early-keep", "/early-keep"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", ["late", "early"])
 async def test_large_answers_come_whole_to_quick_and_slow_readers_and_connections_are_kept(files: Files, how: str) -> None:
     seen = Seen()
@@ -144,6 +147,7 @@ async def test_a_handshake_that_fails_is_told_in_the_same_words(files: Files, ho
     assert dict(zip(HANDSHAKES, [one for (one,) in found], strict=True)) == HANDSHAKES
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", ["late", "early"])
 async def test_a_certificate_of_a_client_is_shown_where_a_server_wants_one(files: Files, how: str) -> None:
     told: list[WORDS] = []
@@ -191,6 +195,7 @@ print(late_tls.lacking(), *sorted({{"ssl", "_ssl", "hashlib", "_hashlib", "hmac"
 """
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("before", "loaded"), [("", False), ("import asyncio", True), ("import ssl", True)], ids=["alone", "after asyncio", "after ssl"]
 )

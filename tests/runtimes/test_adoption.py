@@ -366,6 +366,7 @@ def killed(state: Path, first: int, last: int, stride: int = 1) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_watchdog_killed_between_fork_and_exec_leaves_a_member_that_is_adopted(tmp_path: Path) -> None:
     assert killed(tmp_path, 0, 0) == ["adopted 1"]
 

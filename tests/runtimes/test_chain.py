@@ -80,7 +80,7 @@ def held(tmp_path: Path) -> Generator[Held]:
     made.close()
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @EACH_WAY
 async def test_a_stop_ends_a_chain_of_processes(tmp_path: Path, held: Held, off: tuple[str, ...], session: str) -> None:
     async with running(tmp_path, *off) as runtime:
@@ -91,7 +91,7 @@ async def test_a_stop_ends_a_chain_of_processes(tmp_path: Path, held: Held, off:
         await held.ended()
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @EACH_WAY
 async def test_a_sudden_death_ends_a_chain_of_processes(tmp_path: Path, held: Held, off: tuple[str, ...], session: str) -> None:
     async with running(tmp_path, *off) as runtime:
@@ -105,7 +105,7 @@ async def test_a_sudden_death_ends_a_chain_of_processes(tmp_path: Path, held: He
         await held.ended()
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @EACH_WAY
 async def test_an_adopted_member_is_stopped_with_its_chain(tmp_path: Path, held: Held, off: tuple[str, ...], session: str) -> None:
     spec = python(str(tmp_path), session, code=CHAIN)

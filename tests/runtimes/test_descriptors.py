@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mcpwatch.runtimes import descriptors
 
 
@@ -48,6 +50,7 @@ os.execv("/bin/sh", ["sh", "-c", f"ulimit -Sn; echo ${descriptors.INHERITED}"])
 """
 
 
+@pytest.mark.slow
 def test_the_soft_limit_is_raised_to_the_hard_one_for_us_and_members_get_the_one_that_was() -> None:
     done = subprocess.run([sys.executable, "-c", RAISED], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1024", "856", "256", "1024", "1024", "256"]

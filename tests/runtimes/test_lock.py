@@ -49,6 +49,7 @@ def test_the_lock_of_a_killed_owner_is_taken_over(tmp_path: Path) -> None:
     assert owner(tmp_path / "lock") is None
 
 
+@pytest.mark.slow
 def test_a_lock_that_a_dead_owner_s_unfinished_child_still_holds_is_waited_for(tmp_path: Path) -> None:
     """Between fork and exec a child shares the lock; here it does so for 0.2 s after the owner's death."""
     code = (
@@ -80,6 +81,7 @@ def test_a_lock_that_somebody_removed_is_taken_again_by_its_owner_and_refuses_a_
             pass
 
 
+@pytest.mark.slow
 def test_who_lost_a_removed_lock_to_another_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with Lock(path) as mine:

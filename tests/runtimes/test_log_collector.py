@@ -209,6 +209,7 @@ def collector_killed(state: Path, kills: int, seed: int) -> None:
     assert stamps == sorted(set(stamps))
 
 
+@pytest.mark.slow
 def test_a_collector_killed_again_and_again_neither_loses_nor_doubles_a_line(tmp_path: Path) -> None:
     collector_killed(tmp_path, kills=25, seed=1)
 

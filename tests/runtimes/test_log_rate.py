@@ -79,6 +79,7 @@ def test_a_flood_that_goes_up_and_down_above_half_of_the_bound_is_one() -> None:
     assert len(heard(*((LOUD * 2.0, 20.0), (LOUD * 0.6, 20.0)) * 10)) == 1
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("stream", ["stderr", "stdout"])
 async def test_a_member_that_floods_is_named_with_its_rate_and_every_line_of_it_is_logged(tmp_path: Path, stream: str) -> None:
     facts, clock = list[Fact](), Clock()

@@ -63,6 +63,7 @@ async def test_a_flood_stays_within_the_bound_is_counted_in_the_log_and_told_wit
     assert dropped > 150_000
 
 
+@pytest.mark.slow
 async def test_a_backlog_of_a_time_without_a_watchdog_is_no_flood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_stamper, "FLOOD", 64 << 10)
     write(tmp_path, b"".join(b"%d\n" % number for number in range(100_000)))

@@ -87,7 +87,7 @@ async def test_output_is_appended_to_raw_files_only_the_owner_can_read(tmp_path:
     assert (tmp_path / "logs/time/stdout.raw").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @EACH_WAY
 async def test_a_stop_leaves_nobody_of_a_tree_that_ignores_sigterm_and_runs_away(tmp_path: Path, off: tuple[str, ...]) -> None:
     async with running(tmp_path, *off) as runtime:
@@ -100,7 +100,7 @@ async def test_a_stop_leaves_nobody_of_a_tree_that_ignores_sigterm_and_runs_away
         assert marked() == set()
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @EACH_WAY
 async def test_a_sudden_death_takes_its_leftovers_along_before_the_next_start(tmp_path: Path, off: tuple[str, ...]) -> None:
     async with running(tmp_path, *off) as runtime:
@@ -241,7 +241,7 @@ async def test_a_marked_process_of_another_generation_than_the_record_is_ended(t
         assert not alive(living.pid)
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @EACH_WAY
 async def test_a_reused_process_number_is_never_touched(tmp_path: Path, off: tuple[str, ...]) -> None:
     stranger = start("sleep", "600")
@@ -391,6 +391,7 @@ async def test_a_watchdog_that_ends_does_not_wait_for_what_may_step_into_the_bac
             await runtime.close()
 
 
+@pytest.mark.slow
 def test_a_mark_outlasts_a_scan_by_another_thread_at_any_line_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_table, "SETTLED", 0.0)
     code = ProcessTable._scan_proc.__code__  # pyright: ignore[reportPrivateUsage]

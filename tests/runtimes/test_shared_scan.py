@@ -165,6 +165,7 @@ async def test_a_table_knows_whether_its_last_look_was_over_in_no_time(monkeypat
         assert table.light is light
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("off", WITHOUT, ids=str)
 async def test_members_are_found_and_ended_by_looks_that_hold_nobody(
     tmp_path: Path, off: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -35,6 +35,7 @@ def test_never_more_than_the_burst_and_the_rate_start_in_any_time(gaps: list[flo
             assert last - first + 1 <= BURST + RATE * (starts[last] - starts[first]) + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_thousand_that_are_due_at_once_leave_the_loop_its_turns() -> None:
     spent = [0.0]

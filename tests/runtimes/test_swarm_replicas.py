@@ -122,6 +122,7 @@ def ask(url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_the_probe_speaks_mcp_on_both_wires_and_says_why_it_failed() -> None:
     with gateway({"servers": {"tiny": TINY}, "limits": {"session_idle": 1}}) as served:
         served.wait({"tiny": "running"})

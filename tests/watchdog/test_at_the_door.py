@@ -28,6 +28,7 @@ from tests.watchdog.world_prober import watched
 PHASES: tuple[Fault, ...] = ("garbled", "deaf", "none")
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("gateway", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_stands_before_a_proxy_no_session_is_blamed_nothing_is_restarted_and_it_is_over_when_it_is_over(
@@ -57,7 +58,9 @@ def test_whatever_stands_before_a_proxy_no_session_is_blamed_nothing_is_restarte
     run(story)
 
 
-@pytest.mark.parametrize("seconds", [5.0, 25.0, 100.0, 400.0])
+@pytest.mark.parametrize(
+    "seconds", [5.0, 25.0, pytest.param(100.0, marks=pytest.mark.slow), pytest.param(400.0, marks=pytest.mark.slow)]
+)
 def test_a_proxy_that_answers_an_error_to_everything_is_restarted_for_that_and_nobody_behind_it(seconds: float) -> None:
     servers = [Server("a", "process", caches=True), Server("b", "process"), Server("h", "inside")]
 

@@ -49,6 +49,7 @@ def test_any_other_error_of_a_call_that_has_to_fail_proves_the_way(history: Chec
     assert echoed(failed, [direct("…")]) is failed
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("gateway", [False, True])
 @pytest.mark.parametrize("kind", ["process", "url"])
 def test_whoever_answers_each_request_by_an_error_has_no_client_that_is_served(kind: Kind, gateway: bool) -> None:

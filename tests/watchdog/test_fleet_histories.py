@@ -121,7 +121,7 @@ def play(seed: int, broken: float = 0.0) -> None:
     run(story)
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_happens_nothing_healthy_is_restarted_and_what_can_be_healed_is(seed: int) -> None:
     play(seed)

@@ -61,7 +61,7 @@ def verdict(fleet: Fleet, route: str) -> Verdict:
     return found.verdict
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("fault", ["hang", "refuse", "auth", "broken"])
 def test_a_url_member_that_recovers_by_itself_five_times_restarts_nothing_and_its_route_is_back_at_once(fault: Fault) -> None:
     async def play(world: World, fleet: Fleet) -> None:
@@ -94,6 +94,7 @@ def test_a_bridge_whose_child_died_is_repaired_itself_and_the_proxy_in_front_is_
     staged(TBXARK, [Server("fetch", "process", caches=True), Server("other", "process")], play)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
 def test_a_bridge_whose_child_needs_longer_than_its_grace_is_restarted_once_and_waited_for(traits: Traits) -> None:
     async def play(world: World, fleet: Fleet) -> None:
@@ -173,7 +174,7 @@ def test_a_member_whose_only_check_is_a_canary_has_its_start_grace_too() -> None
     staged(GATEWAY, [Server("slow", "process", cold=8.0)], play, only_canary=frozenset({"slow"}), start_grace=40.0)
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("kind", "fault", "cause"),
     [
@@ -225,6 +226,7 @@ def test_every_second_probe_failing_is_degraded_with_its_rate_and_no_repair() ->
     staged(GATEWAY, [Server("e", "url")], play)
 
 
+@pytest.mark.slow
 def test_ten_seconds_on_and_ten_off_end_in_a_person_and_not_in_endless_restarts() -> None:
     async def play(world: World, fleet: Fleet) -> None:
         await asyncio.sleep(30.0)
@@ -294,6 +296,7 @@ def test_a_proxy_whose_own_url_for_a_member_leads_nowhere_is_never_restarted_for
     staged(TBXARK, [lost, Server("b", "process")], play)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("words", "restarts"), halved(WORDS, (1, 0)))
 def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(words: str, restarts: int) -> None:
     async def play(world: World, fleet: Fleet) -> None:
@@ -310,6 +313,7 @@ def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(word
     staged(TBXARK, [Server("a", "process", no_way=words if restarts else ""), Server("b", "process")], play)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("when", ["from the start", "later"])
 @pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
 def test_nobody_is_restarted_because_his_name_leads_nowhere(when: str, traits: Traits) -> None:
@@ -332,7 +336,7 @@ def test_nobody_is_restarted_because_his_name_leads_nowhere(when: str, traits: T
 
 
 @pytest.mark.parametrize("kind", ["process", "url"])
-@pytest.mark.parametrize("seconds", [300.0, 1200.0])
+@pytest.mark.parametrize("seconds", [300.0, pytest.param(1200.0, marks=pytest.mark.slow)])
 def test_a_proxy_is_not_restarted_again_and_again_for_a_server_that_ends_its_sessions_by_itself(kind: Kind, seconds: float) -> None:
     async def play(world: World, fleet: Fleet) -> None:
         await asyncio.sleep(60.0)
@@ -353,6 +357,7 @@ def test_a_proxy_is_not_restarted_again_and_again_for_a_server_that_ends_its_ses
 CLOSING = ('Get "http://h:1/sse": read tcp 127.0.0.1:2->127.0.0.1:1: read: connection reset by peer', 'Get "http://h:1/sse": EOF')
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("words", CLOSING)
 @pytest.mark.parametrize("when", ["from the start", "later"])
 def test_a_proxy_whose_way_closes_each_connection_is_restarted_for_the_session_that_broke_and_not_for_the_way(
@@ -448,6 +453,7 @@ def test_a_server_inside_the_proxy_whose_process_ended_is_found_though_its_list_
     staged(traits, [Server("x", "inside", uncallable=True), Server("y", "inside", uncallable=True)], play)
 
 
+@pytest.mark.slow
 def test_one_routes_useless_repairs_leave_the_next_routes_stale_session_its_own() -> None:
     async def play(world: World, fleet: Fleet) -> None:
         await asyncio.sleep(30.0)

@@ -224,7 +224,7 @@ def chance(luck: random.Random, requests: int, symptom: Symptom) -> ProbeResult:
     return next((refused(stage, symptom) for stage in STEPS[:requests] if luck.random() < 0.5), GOOD)
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("symptom", WORDS)
 @pytest.mark.parametrize("requests", [1, 2, 3])
 def test_of_a_server_of_which_half_of_the_answers_are_errors_it_is_said_that_it_flaps(requests: int, symptom: Symptom) -> None:

@@ -43,6 +43,7 @@ def test_other_lines_ask_for_no_login(line: str) -> None:
     assert waits_for_login((line,)) == ""
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("symptom", [Symptom.REFUSED, Symptom.TIMEOUT])
 @pytest.mark.parametrize("asks", [ASKS[0], ASKS[2], OTHER[1]])
 def test_a_start_that_waits_for_a_login_is_not_ended_and_one_that_is_only_slow_is_with_its_last_words(

@@ -132,6 +132,7 @@ def test_a_look_from_before_the_repair_proves_nothing() -> None:
     staged(play)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("fault", "changes", "seconds"),
     [
@@ -296,6 +297,7 @@ def test_another_trouble_that_no_repair_answers_leaves_the_proof_open() -> None:
     staged(play)
 
 
+@pytest.mark.slow
 def test_what_is_still_starting_after_a_repair_is_given_that_time() -> None:
     async def play(bench: Bench) -> None:
         def cold(one: Bench) -> None:

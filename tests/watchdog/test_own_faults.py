@@ -126,6 +126,7 @@ def faulty(place: str, *, at_start: bool, seconds: float) -> None:
     run(story)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("seconds", [GRACE - 3.0, 90.0])
 @pytest.mark.parametrize("at_start", [True, False], ids=["from its start", "later"])
 @pytest.mark.parametrize("place", PLACES)

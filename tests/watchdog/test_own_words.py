@@ -41,6 +41,7 @@ def error(words: str, stage: Stage = Stage.CANARY, code: int | None = -32000) ->
     return ProbeResult(Outcome.FAILURE, Symptom.RPC_ERROR, stage, text, words, rpc_code=code)
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("stage", [Stage.CANARY, Stage.SAFE_CALL, Stage.PROMPTS_LIST, Stage.RESOURCES_LIST])
 @pytest.mark.parametrize("succeeded", [True, False])
 @pytest.mark.parametrize("code", CODES)
@@ -80,6 +81,7 @@ def test_what_ran_below_it_and_ended_is_reason_enough() -> None:
     assert one(replace(FETCH, direct=seen, through=None, child_ended=True), PROXY).rung == "restart"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("traits", "kind"),
     [(GATEWAY, "process"), (GATEWAY, "url"), (GATEWAY, "hosted"), (BOXED, "process"), (BOXED, "url"), (BOXED, "inside")],

@@ -256,6 +256,7 @@ def test_what_was_told_of_a_member_is_over_when_the_plan_has_it_no_more() -> Non
     staged(play)
 
 
+@pytest.mark.slow
 def test_a_container_of_others_that_left_its_network_is_named_and_never_restarted_not_even_at_its_start() -> None:
     left = Hindered("own", "network_left", "its container is not on the network net any more")
 

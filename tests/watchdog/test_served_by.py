@@ -75,6 +75,7 @@ def test_what_was_seen_before_its_server_started_says_nothing_and_a_start_is_wai
     assert (away.rung, away.hold) == (None, "waiting for 'p2', which serves it")
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("gateway", [False, True])
 @pytest.mark.parametrize("others", [0, 2])
 @pytest.mark.parametrize("fault", ["child", "hang", "refuse", "broken", "auth", "none"])

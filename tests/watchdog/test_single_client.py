@@ -245,6 +245,7 @@ def test_who_has_the_only_session_is_told_as_far_as_that_is_known(words: str) ->
         assert words in found.text
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", ["process", "url", "hosted"])
 @pytest.mark.parametrize("from_its_start", [False, True])
 def test_a_fleet_leaves_a_stranger_the_only_session_for_as_long_as_that_is_there(kind: Kind, *, from_its_start: bool) -> None:

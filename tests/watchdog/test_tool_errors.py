@@ -21,7 +21,7 @@ from tests.watchdog.world import GATEWAY, TBXARK, Kind, Server, World
 CALLED = replace(PROVED, result=ProbeResult(Outcome.SUCCESS, timings=(StageTiming(Stage.CANARY, 0.1),)), began_at=Instant(99.0))
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("traits", [GATEWAY, TBXARK])
 @pytest.mark.parametrize("kind", ["process", "url", "hosted"])
 def test_a_canary_that_the_member_itself_refuses_reconnects_and_restarts_nothing(kind: Kind, traits: Traits) -> None:

@@ -16,6 +16,7 @@ from tests.watchdog.small_fleet import CHECK, PROXY, SmallFleet, fleet_story, me
 WHY = "cannot be killed: 773 (state D)"
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("seed", range(24))
 def test_what_cannot_be_stopped_has_a_diagnosis_until_it_is_stopped(seed: int) -> None:
     chance = random.Random(seed)

@@ -97,6 +97,7 @@ def test_two_adds_at_once_both_succeed(tmp_path: Path) -> None:
     assert set(read_fleet_file(file).members) == {"time", "m0", "m1", "m2", "m3"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_changes_nothing(tmp_path: Path, state: Path) -> None:
     file = tmp_path / "fleet.yaml"
     file.write_text(FLEET)
