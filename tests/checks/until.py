@@ -13,6 +13,6 @@ async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
     """Return as soon as `true()`; raises `TimeoutError` when that takes longer than `seconds`."""
     async with asyncio.timeout(seconds):
         turns = 0
-        while not true():  # noqa: ASYNC110 - what is waited for tells nobody
+        while not true():
             turns += 1
             await asyncio.sleep(0 if turns < TURNS else 0.002)
