@@ -9,18 +9,21 @@ from __future__ import annotations
 import gc
 import os
 import re
+import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.charmap import intervals_from_codec
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
 from tests.held import Held
 from tests.parts import ASKED_FOR, ROOT, missing
 from tests.precompile import precompile, share
+from tests.trust import share_contexts
 
 settings.register_profile("quick", max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("full", settings.get_profile("quick"), max_examples=60)
@@ -41,7 +44,11 @@ HELD = Held()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Which characters UTF-8 can encode takes hypothesis 2.5 s to find out; in a fresh clone the controller does that for all workers."""
     HELD.begin()
+    share_contexts()
+    if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        threading.Thread(target=intervals_from_codec, args=("utf-8",)).start()
     if config.option.markexpr == QUICK:
         hypothesis: Any = providers
         hypothesis._get_local_constants = Constants
