@@ -44,7 +44,7 @@ HELD = Held()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Which characters UTF-8 can encode takes hypothesis 2.5 s to find out; in a fresh clone the controller does that for all workers."""
+    """Hypothesis needs 2.5 s to find out which characters UTF-8 encodes: in a fresh clone the controller does it for all workers."""
     HELD.begin()
     share_contexts()
     if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):

@@ -1,4 +1,4 @@
-"""One TLS context for all clients of httpx that say nothing of their own: each would read 150 certificates anew, 20 ms of processor."""
+"""One TLS context for all clients of httpx that name none: each would read 150 certificates anew, 20 ms of processor."""
 
 from __future__ import annotations
 
