@@ -44,7 +44,7 @@ HELD = Held()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hypothesis needs 2.5 s to find out which characters UTF-8 encodes: in a fresh clone the controller does it for all workers."""
+    """Hypothesis takes 2.5 s to find which characters UTF-8 encodes: in a fresh clone the controller does it for all of them."""
     HELD.begin()
     share_contexts()
     if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
