@@ -20,10 +20,10 @@ from mcpwatch.watchdog.behind import Behind
 from mcpwatch.watchdog.beside import settled
 from mcpwatch.watchdog.clients_served import meanwhile, unanswered
 from mcpwatch.watchdog.contracts import Contracts, KeptContract
-from mcpwatch.watchdog.echo import echoed
 from mcpwatch.watchdog.evaluate import aimed, deepened, lists_from_cache
 from mcpwatch.watchdog.history import CheckHistory, CheckKey
 from mcpwatch.watchdog.mounting import Mounting
+from mcpwatch.watchdog.own_words import echoed
 from mcpwatch.watchdog.probing import Aim, ProbeListener, Probing, ScheduledCheck
 from mcpwatch.watchdog.refusals import safe_call_told
 from mcpwatch.watchdog.routes import Routes

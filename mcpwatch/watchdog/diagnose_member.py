@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mcpwatch.model.login_words import waits_for_login
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Symptom
+from mcpwatch.model.session_words import waits_for_login
 from mcpwatch.model.symptom import DOOR_STAGES
 from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, exhausted, member_finding
 from mcpwatch.watchdog.door import turned_away

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from mcpwatch.model.login_words import waits_for_login
 from mcpwatch.model.probe import ProbeResult, Stage, Symptom
+from mcpwatch.model.session_words import waits_for_login
 from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor

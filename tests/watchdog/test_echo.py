@@ -8,8 +8,8 @@ import pytest
 
 from mcpwatch.model.member import Verdict
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
-from mcpwatch.watchdog.echo import echoed
 from mcpwatch.watchdog.history import CheckHistory
+from mcpwatch.watchdog.own_words import echoed
 from tests.virtual import VirtualClock, VirtualLoop, run
 from tests.watchdog.test_fleet_histories import told
 from tests.watchdog.world import GATEWAY, TBXARK, Kind, Server

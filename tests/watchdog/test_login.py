@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from mcpwatch.model.login_words import LATEST, waits_for_login
 from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Outcome, ProbeResult, Stage, Symptom
+from mcpwatch.model.session_words import LATEST, waits_for_login
 from tests.watchdog.scenes import FETCH, TIME, bad, one
 from tests.watchdog.scenes import PROXY as FRONT
 from tests.watchdog.small_fleet import PROXY, SmallFleet, fleet_story, member, plan, route

@@ -27,8 +27,7 @@ from mcpwatch.gateway.upstream.stateless_link import StatelessLink
 from mcpwatch.gateway.upstream.streamable_link import HttpLink
 from mcpwatch.gateway.upstream.upstream import Upstream
 from mcpwatch.http_client.trust import Trust
-from mcpwatch.model.login_words import LATEST, waits_for_login
-from mcpwatch.model.session_words import KEPT, ONE_SESSION
+from mcpwatch.model.session_words import KEPT, LATEST, ONE_SESSION, waits_for_login
 
 CLOSE_LIMIT = 10.0
 """Seconds for the end of one upstream, its process included."""
