@@ -20,7 +20,10 @@ from mcpwatch.units import Size, Span
 
 EXHAUSTED = re.compile(r"too many open files|out of system resource|EMFILE", re.IGNORECASE)
 """By these words a proxy says that it has no file descriptor left."""
-_POLLUTED = re.compile(r" WARNING (?P<member>[^ :]+): (?P<text>stdout holds a line that is no JSON-RPC message: .*)")
+_POLLUTED = re.compile(
+    r" WARNING (?P<member>[^ :]+): (?P<text>stdout holds (?:a line that is no JSON-RPC message|bytes that are not UTF-8"
+    r"|a JSON-RPC message that is spread over several lines): .*)"
+)
 _UNASKED = re.compile(
     r" WARNING (?P<member>[^ :]+): (?P<text>answers (?:a request that was|\d+ more requests that were) not sent, .*)"
 )

@@ -12,7 +12,15 @@ from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.session_words import waits_for_login
 from mcpwatch.model.symptom import DOOR_STAGES
-from mcpwatch.watchdog.diagnose_symptom import LATE_LINE, by_symptom, cut_short, exhausted, member_finding
+from mcpwatch.watchdog.diagnose_symptom import (
+    LATE_LINE,
+    SPREAD,
+    by_symptom,
+    cut_short,
+    exhausted,
+    member_finding,
+    stdout_fault,
+)
 from mcpwatch.watchdog.door import turned_away
 from mcpwatch.watchdog.exit_words import port_refused
 from mcpwatch.watchdog.finding import UNKILLABLE, Finding, LookAgain, undoing
@@ -178,6 +186,8 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
         )
     if _BACKGROUND in member.last_exit:
         return member_finding(snapshot, member, "daemonised", f"the member is down: {member.last_exit}")
+    if SPREAD in member.last_exit:
+        return member_finding(snapshot, member, "polluted", f"it writes {stdout_fault(member.last_exit)}")
     if member.oom:
         return member_finding(snapshot, member, "member_oom", "it was killed for using too much memory")
     text = f"the member is down: {member.last_exit}" if member.last_exit else "the member is down"
@@ -199,7 +209,7 @@ def _noisy(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding | None:
     hint = snapshot.hint(member.route)
     if hint is None or hint.meaning != "polluted" or hint.at < (member.started_at or 0.0) - LATE_LINE:
         return None
-    text = "it works, but writes lines to its stdout that are no messages; some clients end a server for that"
+    text = f"it works, but writes {stdout_fault(hint.text)}; some clients end a server for that"
     return member_finding(snapshot, member, "noisy_stdout", text)
 
 

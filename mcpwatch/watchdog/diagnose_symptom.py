@@ -25,6 +25,8 @@ from mcpwatch.watchdog.unfit import foreign
 
 LATE_LINE = 15.0
 """Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
+SPREAD = "spread over several lines"
+"""What the gateway says of a server's messages that no client can read."""
 _SPOKEN = frozenset({Stage.ENDPOINT, Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Stages that are over only when something was answered."""
 MOVED = "it runs and answers, but not at the path of its url, which may be wrong or have changed with an upgrade"
@@ -77,8 +79,8 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     message, told = seen.message, refusal(seen.result) or told_before(seen, snapshot.at)
     if full := starved(member, seen):
         return exhausted(snapshot, member, full)
-    if told is None and _wrote(snapshot, member, seen, "polluted"):
-        return member_finding(snapshot, member, "polluted", "it writes lines to its stdout that are no messages")
+    if told is None and (line := _wrote(snapshot, member, seen, "polluted")):
+        return member_finding(snapshot, member, "polluted", f"it writes {stdout_fault(line)}")
     if told is not None:
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))
     if held(seen.result, speaks=not foreign(seen)) and (seen is member.through or not holds(member.through)):
@@ -176,6 +178,15 @@ def _by_its_answer(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observ
     if symptom is Symptom.NOT_MOUNTED and member.unserved and not seen.succeeded:
         text = f"it runs, but the server that it runs never came to be served: {message}".rstrip(": ")
     return member_finding(snapshot, member, "member_failing", text, "restart")
+
+
+def stdout_fault(line: str) -> str:
+    """What a server writes to its stdout, by the proxy's line about it, and what its author can do."""
+    if SPREAD in line:
+        return "each message over several lines of its stdout: it has to print each as one line, as JSON without line breaks"
+    if "not UTF-8" in line:
+        return "bytes to its stdout that are not UTF-8: it has to print UTF-8 whatever the locale is (for Python: PYTHONUTF8=1)"
+    return "lines to its stdout that are no messages"
 
 
 def _wrote(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observation, meaning: str) -> str:

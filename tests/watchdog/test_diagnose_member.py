@@ -112,6 +112,24 @@ def test_a_hosted_server_that_writes_to_its_stdout_is_named_with_the_gateways_ow
     assert any("'hello'" in line for line in found.evidence)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("stdout holds a JSON-RPC message that is spread over several lines: '{'", "each message over several lines"),
+        ("stdout holds bytes that are not UTF-8: 'caf'", "bytes to its stdout that are not UTF-8"),
+    ],
+)
+def test_what_its_stdout_holds_instead_of_messages_is_named_whether_it_works_or_not(said: str, told: str) -> None:
+    hint = ProxyLogHint("git", "polluted", said, Instant(90.0))
+    for member, cause in ((HOSTED, "noisy_stdout"), (replace(HOSTED, through=bad(Symptom.TIMEOUT)), "polluted")):
+        (found,) = diagnose(FleetSnapshot(Instant(100.0), (member, FETCH, PROXY), "proxy", proxy_log=(hint,))).found
+        assert (found.cause, found.rung) == (cause, None)
+        assert told in found.text
+    if "spread" in said:
+        ended = replace(HOSTED, phase=Phase.FAILED, through=None, last_exit=f"git: refused initialize: answered with {said}")
+        assert causes(ended, FETCH, PROXY) == [("polluted", "git", None)]
+
+
 def test_a_paused_member_is_let_run_and_a_hosted_server_is_not_blamed_at_the_gateways_own_door() -> None:
     assert causes(replace(FETCH, paused=True, direct=bad(Symptom.TIMEOUT)), TIME, PROXY) == [("paused", "fetch", "resume")]
     door = replace(HOSTED, through=bad(Symptom.TIMEOUT, Stage.OPEN))

@@ -15,6 +15,7 @@ from mcpwatch.gateway.protocol.call import Peer
 from mcpwatch.gateway.upstream.link import LinkFailed
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, Handshake, PendingReply
+from mcpwatch.gateway.upstream.pollution import SPREAD
 
 REASON = 500
 """Characters that are kept of what a member says of itself."""
@@ -46,7 +47,8 @@ async def greet(mux: Mux, own: Peer, hello: Handshake, wire: str, lost: asyncio.
     if not isinstance(result, dict) or span is None:
         error: Any = body.get("error")
         said: Any = error.get("message") if isinstance(error, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        raise GreetingRefused(f"refused {hello.method}: {str(said or 'no reason given')[:REASON]}")  # pyright: ignore[reportUnknownArgumentType]
+        why = str(said or "no reason given")[:REASON]  # pyright: ignore[reportUnknownArgumentType]
+        raise GreetingRefused(f"refused {hello.method}: {why}", permanent=why.endswith(SPREAD))
     version = cast("dict[str, Any]", result).get("protocolVersion", "")
     return Greeted(hello, data[span[0] : span[1]], str(version)[:REASON])
 

@@ -71,7 +71,7 @@ class Mux:
 
     @property
     def peers(self) -> int:
-        """How many sessions are attached."""
+        """Sessions attached."""
         return len(self._places)
 
     @property
@@ -205,11 +205,15 @@ class Mux:
         """
         if b'"method"' in head:
             return
-        raw = message.id_at_an_end(head, tail)
-        call = call_of(self._calls, raw) if raw is not None else None
-        for lost in [call] if call is not None else list(self._calls.values()):
-            self._finish(lost.number)
-            lost.sink.deliver(self._refusal(lost.raw_id, "answered with more than the gateway takes in one message"), FINAL)
+        raw = message.id_at_an_end(head, tail) or b""
+        for one in [raw] if call_of(self._calls, raw) else [b"%d" % number for number in self._calls]:
+            self.unreadable(one, "answered with more than the gateway takes in one message")
+
+    def unreadable(self, raw: bytes, why: str) -> None:
+        """What answers this id cannot be read: its call, where there is one, fails now."""
+        if (call := call_of(self._calls, raw)) is not None:
+            self._finish(call.number)
+            call.sink.deliver(self._refusal(call.raw_id, why), FINAL)
 
     def resend(self) -> None:
         """Send a fresh member what the last one never read."""
@@ -253,9 +257,8 @@ class Mux:
 
     def _refusal(self, raw_id: bytes, reason: str, *, sent: bool = False) -> bytes:
         """The error of a request without an answer; `sent`: the member may have read it."""
-        text = f"member {self._name!r} {reason}" + (POSSIBLY_EXECUTED if sent else "")
-        data: dict[str, object] = {"member": self._name, "reason": reason}
-        return message.error(raw_id, message.MEMBER_DOWN, text, data | {"possiblyExecuted": True} if sent else data)
+        data: dict[str, object] = {"member": self._name, "reason": reason, **({"possiblyExecuted": True} if sent else {})}
+        return message.error(raw_id, message.MEMBER_DOWN, f"member {self._name!r} {reason}{POSSIBLY_EXECUTED * sent}", data)
 
     def _finish(self, number: int) -> Call | None:
         call = self._calls.pop(number, None)
@@ -284,9 +287,8 @@ class Mux:
         call = self._calls.get(place.calls.get(bytes(params.request_id), 0))
         if call is None:
             return
-        call.until = min(call.until, time.monotonic() + CANCELLED_LINGER)
         self._counts.lately.gave_up(call)
-        call.method = ""
+        call.until, call.method = min(call.until, time.monotonic() + CANCELLED_LINGER), ""
         self._send(message.one_line(json_edit.with_value(data, ("params", "requestId"), b"%d" % call.number)), None)
 
     def _unsubscribe(self, which: bytes) -> None:

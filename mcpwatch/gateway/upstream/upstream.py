@@ -24,7 +24,7 @@ from mcpwatch.gateway.upstream.link import Ends, Link, LinkFailed, before
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, GatewayPeer, Handshake, PendingReply
 from mcpwatch.gateway.upstream.patience import never, patient
-from mcpwatch.gateway.upstream.pollution import Pollution
+from mcpwatch.gateway.upstream.pollution import NoMessages
 from mcpwatch.gateway.upstream.restart_record import RestartRecord
 from mcpwatch.gateway.upstream.sign_of_life import SignOfLife
 from mcpwatch.gateway.upstream.upstream_subscriptions import UpstreamSubscription
@@ -60,7 +60,7 @@ class Upstream(Availability):
         self.life = SignOfLife(self, self.mux, self._gateway, self._drop)
         self.listening = UpstreamSubscription(name, self.mux, self._gateway)
         self.record = RestartRecord(restart or RestartPolicy())
-        self._pollution = Pollution(name)
+        self._no_messages = NoMessages(name, self.counts, self.mux.unreadable)
         self.server, self.protocol = b"{}", message.HANDSHAKE[-1]
         self._agreed: dict[str, bytes] = {}
         self.started_at: float | None = None
@@ -231,7 +231,7 @@ class Upstream(Availability):
                 self._drop(reason, read)
 
         return Ends(
-            self.mux.receive, on_lost, self._on_pollution, self._on_dropped,
+            self.mux.receive, on_lost, self._no_messages.take, self._on_dropped,
             lambda: self.protocol == batch.VERSION, self.mux.suspended,
         )  # fmt: skip
 
@@ -290,10 +290,6 @@ class Upstream(Availability):
                 self._enter(UpstreamPhase.STARTING)
             self.mux.lost(reason, read)
             lost.set_result(reason)
-
-    def _on_pollution(self, line: bytes) -> None:
-        self.counts.polluted += 1
-        self._pollution.tell(line)
 
     def _on_dropped(self, head: bytes, tail: bytes) -> None:
         self.counts.dropped += 1
