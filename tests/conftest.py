@@ -44,11 +44,8 @@ HELD = Held()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hypothesis takes 2.5 s to find which characters UTF-8 encodes: in a fresh clone the controller does it for all of them."""
     HELD.begin()
     share_contexts()
-    if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
-        threading.Thread(target=intervals_from_codec, args=("utf-8",)).start()
     if config.option.markexpr == QUICK:
         hypothesis: Any = providers
         hypothesis._get_local_constants = Constants
@@ -65,12 +62,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return bool(NONE_QUICK.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """A worker of a run over all files imports its share of them first."""
+    """A worker of a run over all files imports its share of them first.
+
+    Hypothesis takes 2.5 s to find which characters UTF-8 encodes: in a fresh clone the controller does that for all workers.
+    """
     worker = getattr(session.config, "workerinput", None)
     if worker and not session.config.option.file_or_dir:
         files = [file for file in sorted(ROOT.glob("tests/**/test_*.py")) if not pytest_ignore_collect(file, session.config)]
         precompile(share(files, worker["workerid"], worker["workercount"]))
+    elif not worker and session.config.getoption("numprocesses", None):
+        threading.Thread(target=intervals_from_codec, args=("utf-8",)).start()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

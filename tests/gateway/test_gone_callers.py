@@ -9,6 +9,7 @@ import anyio
 import httpx
 import pytest
 
+from mcpwatch.gateway.http import limits, listener
 from mcpwatch.gateway.serve.fleet import show
 from mcpwatch.gateway.session import session, session_output
 from mcpwatch.gateway.session.session_output import SessionOutput
@@ -22,6 +23,13 @@ LIMIT = 20.0
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server looks at its connections twenty times a second, and waits a moment only for those that are half closed."""
+    monkeypatch.setattr(listener, "TICK", 0.05)
+    monkeypatch.setattr(limits, "HALF_CLOSED", 0.05)
 
 
 async def ask(wire: str, base: str) -> None:

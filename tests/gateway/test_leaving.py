@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from mcpwatch.gateway.http import limits, listener
 from mcpwatch.gateway.http.http_exchange import HttpExchange, Serve
 from mcpwatch.gateway.http.listener import Listener
 from mcpwatch.gateway.protocol import message
@@ -31,6 +32,13 @@ HEADERS = ("Content-Type: application/json", "MCP-Protocol-Version: 2026-07-28",
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server looks at its connections twenty times a second, and waits a moment only for those that are half closed."""
+    monkeypatch.setattr(listener, "TICK", 0.05)
+    monkeypatch.setattr(limits, "HALF_CLOSED", 0.05)
 
 
 @dataclass

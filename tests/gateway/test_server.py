@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from mcpwatch.gateway.http import limits
+from mcpwatch.gateway.http import limits, listener
 from mcpwatch.gateway.http.listener import Listener
 from tests.gateway.raw import LIMIT, Client, Mirror, get, listening, post
 
@@ -244,6 +244,7 @@ async def test_room_comes_when_the_client_has_read() -> None:
 
 
 async def test_whoever_answers_hears_that_the_client_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "TICK", 0.05)
     monkeypatch.setattr(limits, "HALF_CLOSED", 0.0)
     app = Mirror()
     async with listening(app) as (_, connect):
@@ -271,6 +272,7 @@ async def test_a_failure_of_ours_is_answered_500_and_logged(caplog: pytest.LogCa
     ],
 )
 async def test_a_request_that_does_not_end_is_told_so(monkeypatch: pytest.MonkeyPatch, bound: str, sent: bytes) -> None:
+    monkeypatch.setattr(listener, "TICK", 0.05)
     async with listening(Mirror()) as (_, connect):
         client = await connect()
         assert (await client.ask(get("/p")))[0] == 200
