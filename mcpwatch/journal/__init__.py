@@ -28,28 +28,7 @@ from mcpwatch.journal.form import (
 from mcpwatch.journal.read import newest, read, stamped
 
 __all__ = [
-    "BITE",
-    "CONTINUES",
-    "LINE_LIMIT",
-    "STAMP",
-    "STREAMS",
-    "Follower",
-    "Line",
-    "StampCursor",
-    "cursor_bytes",
-    "cut",
-    "directory",
-    "files",
-    "first_data",
-    "follow",
-    "in_flight",
-    "members",
-    "newest",
-    "past",
-    "read",
-    "read_cursor",
-    "rotated_name",
-    "stamp",
-    "stamped",
-    "unstamp",
-]
+    "BITE", "CONTINUES", "LINE_LIMIT", "STAMP", "STREAMS", "Follower", "Line", "StampCursor", "cursor_bytes", "cut", "directory",
+    "files", "first_data", "follow", "in_flight", "members", "newest", "past", "read", "read_cursor", "rotated_name", "stamp",
+    "stamped", "unstamp",
+]  # fmt: skip
