@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 from mcpwatch.gateway.upstream.pollution import NOT_UTF8, SPREAD, SPREAD_LINES, NoMessages
 from mcpwatch.proxies.gateway import Gateway
 from tests.gateway.test_answer_record import Client, Link

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from mcpwatch.gateway.upstream.counts import Counts
+from mcpwatch.gateway.upstream.answer_record import Counts
 
 SHOWN = 5
 """Lines told one by one."""
