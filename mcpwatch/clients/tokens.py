@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from mcpwatch.clients.formats.path import Value
+from mcpwatch.foreign.document import with_texts
 
 SHORTEST = 8
 """Characters; a shorter word in a file is never taken for a token, though a whole value that is one still is."""
@@ -45,14 +46,12 @@ class Tokens:
 
     def renewed(self, value: Value, token: str) -> Value:
         """`value` with `token` in place of each dead one."""
-        if isinstance(value, dict):
-            return {key: self.renewed(item, token) for key, item in cast("dict[str, Value]", value).items()}
-        if isinstance(value, list):
-            return [self.renewed(item, token) for item in cast("list[Value]", value)]
-        if not isinstance(value, str):
-            return value
-        head = _BEARER if value.startswith(_BEARER) else ""
-        return head + token if self.dead(value[len(head) :]) else value
+
+        def renewed(text: str) -> str:
+            head = _BEARER if text.startswith(_BEARER) else ""
+            return head + token if self.dead(text[len(head) :]) else text
+
+        return with_texts(value, renewed)
 
 
 def digest(token: str) -> str:

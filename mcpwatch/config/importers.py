@@ -9,7 +9,7 @@ from typing import Any, cast
 from mcpwatch.config import yaml
 from mcpwatch.config.load import read_document
 from mcpwatch.foreign.dialects import OURS, Dialect, convert, detect, misplaced
-from mcpwatch.foreign.document import Document, Path, Value
+from mcpwatch.foreign.document import Document, Path, Value, with_texts
 from mcpwatch.foreign.variables import MIN_SECRET, editor_places, secret_name, spelled
 from mcpwatch.model.errors import ConfigError, Fault
 
@@ -91,11 +91,7 @@ def _mapping(value: Value) -> dict[str, Value]:
 
 def _variables(value: Value, dialect: Dialect) -> Value:
     """Texts as our own format spells them: variables of TBXark and of editors as `${VAR}`, every other dollar sign doubled."""
-    if isinstance(value, dict):
-        return {key: _variables(item, dialect) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_variables(item, dialect) for item in value]
-    return spelled(value, dollar=dialect.dollar) if isinstance(value, str) and "$" in value else value
+    return with_texts(value, lambda text: spelled(text, dollar=dialect.dollar) if "$" in text else text)
 
 
 def literal_secrets(value: object, path: Path = ()) -> Iterator[Path]:

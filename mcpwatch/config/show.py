@@ -15,6 +15,7 @@ from mcpwatch.config.load import load
 from mcpwatch.config.merge import effective_restart
 from mcpwatch.config.parse import Config, WrittenMember
 from mcpwatch.config.plan import build
+from mcpwatch.foreign.document import with_texts
 from mcpwatch.model.errors import ConfigError
 from mcpwatch.model.spec import CheckSpec, Plan
 from mcpwatch.registry import Kinds
@@ -32,14 +33,12 @@ def show(path: Path, kinds: Kinds, environ: Mapping[str, str], state_dir: Path) 
 
 
 def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    if isinstance(value, dict):
-        return {key: _masked(item, secrets) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_masked(item, secrets) for item in cast("list[Any]", value)]
-    if isinstance(value, str):
+    def masked(text: str) -> str:
         for secret in secrets:
-            value = value.replace(secret, MASK)
-    return value
+            text = text.replace(secret, MASK)
+        return text
+
+    return with_texts(value, masked)
 
 
 def _file(config: Config, plan: Plan) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from mcpwatch.model.errors import Fault
 
@@ -50,3 +51,12 @@ def spell(path: Path) -> str:
 def duplicate(path: Path, first: int, line: int, file: str) -> Fault:
     """The fault of a key written twice."""
     return Fault(spell(path), f"duplicate key, first written on line {first}; keep one of them", file, line)
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with every text in it, keys aside, as `change` makes it."""
+    if isinstance(value, dict):
+        return {key: with_texts(item, change) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [with_texts(item, change) for item in cast("list[Any]", value)]
+    return change(value) if isinstance(value, str) else value

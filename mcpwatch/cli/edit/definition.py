@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from mcpwatch.foreign.dialects import BARE, DialectName, convert
+from mcpwatch.foreign.document import with_texts
 from mcpwatch.foreign.variables import MIN_SECRET, secret_name
 from mcpwatch.model.errors import ConfigError, Fault, UsageError
 from mcpwatch.model.runtime import traits_of
@@ -191,11 +192,7 @@ def _escaped(pairs: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unescaped(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _unescaped(item) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_unescaped(item) for item in cast("list[Any]", value)]
-    return value.replace("$$", "$") if isinstance(value, str) else value
+    return with_texts(value, lambda text: text.replace("$$", "$"))
 
 
 def pairs(options: Sequence[str], option: str, separator: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from mcpwatch.foreign.document import Value, spell
+from mcpwatch.foreign.document import Value, spell, with_texts
 from mcpwatch.foreign.server import member, proposal, servable
 from mcpwatch.foreign.variables import editor_places, spelled
 
@@ -116,7 +116,9 @@ def _of_client(name: str, written: Any, source: str, *, dollar: bool) -> FoundSe
 
     made: Any = member((), entry, sse=dollar, complain=complain)
     trouble = trouble or (told[0] if told else "")
-    value: dict[str, Any] = {} if trouble else _plain(_spelled(made, dollar=dollar))
+    value: dict[str, Any] = (
+        {} if trouble else _plain(with_texts(made, lambda text: spelled(text, dollar=dollar) if "$" in text else text))
+    )
     return FoundServer(ours, value, (source,), name, trouble, ignored)
 
 
@@ -158,14 +160,6 @@ def _not_portable(entry: Mapping[str, Any]) -> str:
     if any(_WINDOWS.search(word) for word in words) or words[0].lower() in ("cmd", "cmd.exe", "powershell", "powershell.exe"):
         return "it is written for Windows"
     return ""
-
-
-def _spelled(value: Any, *, dollar: bool) -> Any:
-    if isinstance(value, dict):
-        return {key: _spelled(item, dollar=dollar) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_spelled(item, dollar=dollar) for item in cast("list[Any]", value)]
-    return spelled(value, dollar=dollar) if isinstance(value, str) and "$" in value else value
 
 
 def _of_compose(name: str, service: dict[str, Any], source: str) -> FoundServer:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from mcpwatch.cli import exits
@@ -34,6 +34,7 @@ from mcpwatch.cli.table import coloured, table
 from mcpwatch.clients.detect import detect
 from mcpwatch.clients.location import Machine
 from mcpwatch.config.load import read_document
+from mcpwatch.foreign.document import with_texts
 from mcpwatch.foreign.variables import read_env
 from mcpwatch.model.errors import ConfigError, UsageError
 
@@ -154,13 +155,7 @@ def _variables(fleet: FleetFile) -> dict[str, str]:
 
 def _filled(value: Any, values: Mapping[str, str]) -> Any:
     """A member with its variables filled in: a client's entry holds in plain text what an import once moved to the env file."""
-    if isinstance(value, dict):
-        return {key: _filled(item, values) for key, item in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_filled(item, values) for item in cast("list[Any]", value)]
-    if not isinstance(value, str):
-        return value
-    return _REFERENCE.sub(lambda match: values.get(match[1], match[0]).replace("$", "$$"), value)
+    return with_texts(value, lambda text: _REFERENCE.sub(lambda match: values.get(match[1], match[0]).replace("$", "$$"), text))
 
 
 def _work(path: Path, chosen: Sequence[FoundServer], wish: Wish) -> Work:
