@@ -46,6 +46,7 @@ _STARTS = re.compile(
 _INITIALIZATION = re.compile(
     r"before initiali[sz]|not (?:yet )?initiali[sz]ed|initiali[sz]ation (?:was|is) (?:not )?complete", re.IGNORECASE
 )
+_NAMED = re.compile(r"\bmember '[^'\n]{1,100}'")
 _LOAD = re.compile(r"too many|overload|rate.?limit|busy|throttl|try again later|retry later", re.IGNORECASE)
 _LIMIT = re.compile(r"\blimit(?:s|ed)?\b|exceeded|capacity", re.IGNORECASE)
 _LICENCE = re.compile(r"licen[cs]e|subscription|entitlement|billing|payment|quota|credits?\b", re.IGNORECASE)
@@ -93,7 +94,7 @@ def refine(failure: ProbeFailure, vantage: Vantage, *, listed: bool = False) -> 
     """Give a plain JSON-RPC error its class by its code and words. `listed`: as `session_words.lost_session`."""
     if failure.symptom is not Symptom.RPC_ERROR:
         return failure
-    said = failure.said
+    said = _unnamed(failure.said)
     if SESSION.search(said):
         if not lost_session(failure, vantage, listed=listed):
             return failure  # on a living session of our own: it speaks of sessions that it, or its tool, keeps
@@ -228,7 +229,13 @@ def library_failure(error: Exception, stage: Stage | None) -> ProbeFailure | Non
     return ProbeFailure(symptom, f"what came cannot be read: {reason}" if symptom is Symptom.BAD_REPLY else reason)
 
 
+def _unnamed(said: str) -> str:
+    """The words without the name of the member that the gateway puts before them: one may be called `busy`, or `license-server`."""
+    return _NAMED.sub("member", said)
+
+
 def _symptom(status: int, said: str, error: rpc.Message | None) -> Symptom:
+    said = _unnamed(said)
     if status in REDIRECTS:
         return Symptom.REDIRECT
     if status in (400, 403) and _HOST.search(said):

@@ -6,6 +6,7 @@ routes, other members.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from mcpwatch.model.probe import NO_TOKEN, Stage, Symptom
@@ -27,6 +28,7 @@ LATE_LINE = 15.0
 """Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
 SPREAD = "spread over several lines"
 """What the gateway says of a server's messages that no client can read."""
+_GARBLED = re.compile(rf"answered with (?:a JSON-RPC message that is {SPREAD}|bytes that are not UTF-8)")
 _SPOKEN = frozenset({Stage.ENDPOINT, Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Stages that are over only when something was answered."""
 MOVED = "it runs and answers, but not at the path of its url, which may be wrong or have changed with an upgrade"
@@ -79,7 +81,8 @@ def _by_its_words(snapshot: FleetSnapshot, member: MemberSnapshot, seen: Observa
     message, told = seen.message, refusal(seen.result) or told_before(seen, snapshot.at)
     if full := starved(member, seen):
         return exhausted(snapshot, member, full)
-    if told is None and (line := _wrote(snapshot, member, seen, "polluted")):
+    line = message if _GARBLED.search(message) else ("" if told else _wrote(snapshot, member, seen, "polluted"))
+    if line:
         return member_finding(snapshot, member, "polluted", f"it writes {stdout_fault(line)}")
     if told is not None:
         return member_finding(snapshot, member, told[0], told[1] + _sessions(told[0], message))

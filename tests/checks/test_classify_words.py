@@ -97,3 +97,10 @@ def test_words_of_a_session_after_a_list_in_the_same_session_are_those_of_a_tool
     lost = "transport error: session terminated (404). need to re-initialize"
     assert gateway_error(lost, "route", listed=True) is Symptom.STALE_SESSION, "no tool speaks of its transport"
     assert refine(ProbeFailure(Symptom.RPC_ERROR, "x", said=lost), "route", listed=True).symptom is Symptom.STALE_SESSION
+
+
+@pytest.mark.parametrize("name", ["busy", "license-server", "session-expired", "too-many", "fetch"])
+def test_the_name_of_a_member_is_no_word_of_it(name: str) -> None:
+    for why in ("is down: killed by signal 9", "is being started"):
+        named, plain = (error(-32000, f"member {one!r} {why}") for one in (name, "git"))
+        assert status_failure(503, {}, named, "POST /mcp").symptom is status_failure(503, {}, plain, "POST /mcp").symptom

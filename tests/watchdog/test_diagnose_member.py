@@ -125,6 +125,11 @@ def test_what_its_stdout_holds_instead_of_messages_is_named_whether_it_works_or_
         (found,) = diagnose(FleetSnapshot(Instant(100.0), (member, FETCH, PROXY), "proxy", proxy_log=(hint,))).found
         assert (found.cause, found.rung) == (cause, None)
         assert told in found.text
+    answer = said.replace("stdout holds", "tools/list was answered with error -32000: member 'git' answered with")
+    refused = bad(Symptom.RPC_ERROR)
+    assert refused.result is not None
+    garbled = replace(refused, result=replace(refused.result, message=answer))
+    assert causes(replace(HOSTED, through=garbled), FETCH, PROXY) == [("polluted", "git", None)]
     if "spread" in said:
         ended = replace(HOSTED, phase=Phase.FAILED, through=None, last_exit=f"git: refused initialize: answered with {said}")
         assert causes(ended, FETCH, PROXY) == [("polluted", "git", None)]
