@@ -23,7 +23,7 @@ from mcpwatch.registry import KindSpec
 from mcpwatch.runtimes.admin import AdminClient, AdminSocket
 from mcpwatch.runtimes.hosted_children import RESTING, Children, HostedDocument, read_document
 from mcpwatch.runtimes.kernel import Features, detect
-from mcpwatch.runtimes.process_table import ProcessTable
+from mcpwatch.runtimes.process_table import ProcessTable, ProcUnreadable
 from mcpwatch.runtimes.record import Record, Records
 from mcpwatch.runtimes.stopped import resume_tree
 from mcpwatch.runtimes.usage import UsageMeter
@@ -122,7 +122,9 @@ class HostedRuntime:
         """Keep the number that the watchdog gave to a child which the gateway brought back by itself."""
         if living.pid is not None and living.generation is not None:
             self._children.number(living.member, living.pid, living.generation)
-            record = Record(living.member, living.generation, living.fingerprint, pid=living.pid, started_at=time.time())
+            record = Record(
+                living.member, living.generation, living.fingerprint, pid=living.pid, started_at=self._since(living.pid)
+            )
             self._records.note(record)
 
     async def stop(self, spec: MemberSpec, grace: float) -> None:
@@ -220,9 +222,17 @@ class HostedRuntime:
 
     def _began(self, spec: MemberSpec, generation: int, pid: int) -> Incarnation:
         generation = self._children.number(spec.name, pid, generation)
-        known = Record(spec.name, generation, spec.fingerprint, pid=pid, started_at=time.time())
+        known = Record(spec.name, generation, spec.fingerprint, pid=pid, started_at=self._since(pid))
         self._records.note(known)
         return Incarnation(spec.name, generation, spec.fingerprint, pid, started_at=WallTime(known.started_at))
+
+    def _since(self, pid: int) -> float:
+        """When a child began, by the kernel: what it wrote before the gateway told of it is of its present run."""
+        try:
+            child = self._table.look(pid)
+        except ProcUnreadable:
+            child = None
+        return self._table.started_at(child.ticks) if child is not None else time.time()
 
     async def _look(self) -> HostedDocument:
         """What the gateway carries now. Raises `RuntimeFailed` when it is away."""

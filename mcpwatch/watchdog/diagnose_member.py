@@ -23,7 +23,7 @@ from mcpwatch.watchdog.diagnose_symptom import (
 )
 from mcpwatch.watchdog.door import turned_away
 from mcpwatch.watchdog.exit_words import port_refused
-from mcpwatch.watchdog.finding import UNKILLABLE, Finding, LookAgain, undoing
+from mcpwatch.watchdog.finding import DOWN, UNKILLABLE, Finding, LookAgain, undoing
 from mcpwatch.watchdog.outdated import changed_since
 from mcpwatch.watchdog.served_by import by_its_server
 from mcpwatch.watchdog.single_client import REFUSED
@@ -190,7 +190,7 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
         return member_finding(snapshot, member, "polluted", f"it writes {stdout_fault(member.last_exit)}")
     if member.oom:
         return member_finding(snapshot, member, "member_oom", "it was killed for using too much memory")
-    text = f"the member is down: {member.last_exit}" if member.last_exit else "the member is down"
+    text = f"{DOWN}: {member.last_exit}" if member.last_exit else DOWN
     return member_finding(snapshot, member, "member_down", text)
 
 

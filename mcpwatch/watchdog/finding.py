@@ -24,6 +24,9 @@ Rung = Literal["reconnect", "resume", "restart", "restart_proxy", "quarantine"]
 `quarantine`: stop repairing and tell a person."""
 
 
+DOWN = "the member is down"
+"""All that is told of one that is down, where nothing says how it ended: somebody may have ended it for a repair."""
+
 UNKILLABLE = "unkillable"
 """The cause of one that is to stop and cannot be stopped."""
 

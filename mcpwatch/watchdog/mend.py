@@ -39,8 +39,7 @@ LOOK_SHARE, LOOK_DELAY_MAX = 4.0, 2.0
 LOOK_FIRST, LOOK_MAX = 0.2, 5.0
 """Seconds between two looks again at the same member, at first and at most."""
 
-QUIET = frozenset({"planned_restart"})
-"""Causes that are no trouble. `starting` is shown, and no fact at all."""
+QUIET = frozenset({"planned_restart"})  # causes that are no trouble; `starting` is shown, and no fact at all
 
 
 class Hands(Protocol):
@@ -82,6 +81,7 @@ class Mender:
         self._delay = LOOK_DELAY
         self._looking: dict[str, float] = {}
         self._busy: set[str] = set()
+        self._under_way: tuple[Act, ...] = ()
 
     def soon(self) -> None:
         """Consider once, after what is happening now has happened: a proxy and what it hosts fall within milliseconds."""
@@ -119,7 +119,7 @@ class Mender:
     def _decide(self, snapshot: FleetSnapshot) -> None:
         now = self._clock.now()
         findings = diagnose(snapshot)
-        decision = decide_repairs(findings, self.attempts, now)
+        decision = decide_repairs(findings, self.attempts, now, self._under_way)
         before, self.current = self.current, decision.shown
         self._hands.settled()
         self._tell(before)
@@ -192,6 +192,7 @@ class Mender:
 
     async def _repair(self, act: Act, tried: tuple[Attempt, ...]) -> None:
         proof = Proof(act, self._clock.now(), {(one.about, one.cause): one for one in tried})
+        self._under_way = (*self._under_way, act)
         try:
             async with asyncio.timeout(self._patience(act, self._look())) as bound:
                 routes = tuple(route for found in act.findings for route in found.affects)
@@ -203,6 +204,7 @@ class Mender:
         except TimeoutError:
             pass
         finally:
+            self._under_way = tuple(one for one in self._under_way if one is not act)
             for found in act.findings:
                 if found.key not in proof.outcomes:
                     self._came_of(proof, found, "useless")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mcpwatch.model.time import Instant
 from mcpwatch.model.view import Diagnosis
 from mcpwatch.watchdog.advice import advice
-from mcpwatch.watchdog.finding import REJOINED, Finding, Findings, Rung
+from mcpwatch.watchdog.finding import DOWN, REJOINED, Finding, Findings, Rung
 from mcpwatch.watchdog.ladder import Attempt, Choice, Step, choose
 
 WORDS = {
@@ -53,21 +53,33 @@ class RepairDecision:
     """The same, of silences that may be over: asked with little time."""
 
 
-def decide_repairs(findings: Findings, attempts: tuple[Attempt, ...], now: Instant) -> RepairDecision:
-    """What follows from what was found and what was tried before."""
-    chosen = [(found, choose(found, attempts, now)) for found in findings.found]
+def decide_repairs(
+    findings: Findings, attempts: tuple[Attempt, ...], now: Instant, under_way: tuple[Act, ...] = ()
+) -> RepairDecision:
+    """What follows from what was found and what was tried before. `under_way`: what is being done, or proved, at this moment."""
+    mended = _mended(findings, attempts, under_way)
+    by_repair = {found.about for found, _ in mended}
+    chosen = [(one, choose(one, attempts, now)) for one in findings.found if one.text != DOWN or one.about not in by_repair]
     acts: dict[Step, list[Finding]] = {}
     for found, choice in chosen:
         if choice.step is not None:
             acts.setdefault(choice.step, []).append(found)
     wakes = [choice.wait_until for _, choice in chosen if choice.wait_until is not None and choice.wait_until > now]
     return RepairDecision(
-        _shown(chosen),
+        _shown([*chosen, *mended]),
         tuple(Act(step, tuple(found)) for step, found in acts.items()),
         min(wakes, default=None),
         tuple(found for found, choice in chosen if choice.look and not choice.brief),
         tuple(found for found, choice in chosen if choice.look and choice.brief),
     )
+
+
+def _mended(findings: Findings, attempts: tuple[Attempt, ...], under_way: tuple[Act, ...]) -> list[tuple[Finding, Choice]]:
+    """What is being repaired, and cannot be seen while that is done: a cause lasts until its repair is proved."""
+    undecided = {(one.about, one.cause) for one in attempts if one.outcome == "under_way"}
+    told = {one.about for one in findings.found if one.text != DOWN}
+    found = [(one, act.step) for act in under_way for one in act.findings if one.key in undecided and one.about not in told]
+    return [(one, Choice(None, "it is being done", next=step)) for one, step in found]
 
 
 def _shown(chosen: list[tuple[Finding, Choice]]) -> tuple[Diagnosis, ...]:

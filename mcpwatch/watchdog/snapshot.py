@@ -159,6 +159,7 @@ class MemberSnapshot:
     planned: bool = False
     """It is being restarted because somebody wanted that."""
     planned_why: str = "as asked"
+    given_up: bool = False  # its start failed, and it is being ended for that
     paused: bool = False  # its container is
     start_grace: float = 60.0
     changed_at: Instant | None = None
@@ -179,8 +180,7 @@ class MemberSnapshot:
     """It says that it could not begin what it runs; looked up when it does not serve that."""
     words: str = ""
     """What it, or what it runs, last wrote that tells something; looked up when what it runs seems to be gone."""
-    cut_off: bool = False
-    """It listens where it should answer and nothing waits there, looked up when connections to it time out: none reaches it."""
+    cut_off: bool = False  # it listens where it should answer, and no connection reaches it; looked up when these time out
     proxy_words: str = ""
     """What the proxy last wrote that tells something, looked up where a server inside it has no log of its own."""
     lines: tuple[str, ...] = ()
@@ -221,9 +221,9 @@ class MemberSnapshot:
 
     @property
     def restarting(self) -> bool:
-        """Whether it ended, and has not proven itself since: waiting for its next start, or in it."""
+        """Whether it ended, or is being ended, and has not proven itself since: waiting for its next start, or in it."""
         return not self.planned and (
-            self.phase in (Phase.BACKOFF, Phase.FAILED) or (self.phase is Phase.STARTING and self.failures > 0)
+            self.given_up or self.phase in (Phase.BACKOFF, Phase.FAILED) or (self.phase is Phase.STARTING and self.failures > 0)
         )
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from mcpwatch.model.member import Verdict
+from mcpwatch.model.member import Phase, Verdict
 from mcpwatch.model.probe import Stage, Symptom
 from mcpwatch.model.spec import MemberSpec, Plan, Traits, UpstreamSpec
 from mcpwatch.model.time import Instant, WallTime
@@ -32,7 +32,8 @@ _LOOPBACK = ("127.", "localhost", "::1")
 class Known:
     """What is known of the proxy and the machine beside the members. `alone`: who bears one client only, and its last words.
 
-    `frozen`: who had stopped processes though nothing failed; `gone`: servers inside the proxy whose process ended.
+    `frozen`: who had stopped processes though nothing failed; `gone`: servers inside the proxy whose process ended. `parents`: of
+    which something else ran when their present run was proven; `childless`: of which nothing did.
     """
 
     traits: Traits = Traits()
@@ -43,11 +44,9 @@ class Known:
     gone: AbstractSet[str] = frozenset()
     mounting: str = ""
     parents: AbstractSet[str] = frozenset()
-    """Members of which something else ran when their present run was proven; `childless`: of which nothing did."""
     childless: AbstractSet[str] = frozenset()
     relisted: Mapping[str, KeptContract] = field(default_factory=dict[str, KeptContract])
-    """What members listed when the proxy began, and since when (by `wall`, as it is now) they list something else."""
-    wall: WallTime = WallTime(0.0)
+    wall: WallTime = WallTime(0.0)  # now; and what members listed when the proxy began, with since when they list something else
 
 
 def take_snapshot(
@@ -126,6 +125,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
     spec, state = actor.spec, actor.state
     kept = (UNKILLABLE, f"it is to stop, but {actor.cannot_stop}") if actor.cannot_stop else actor.hindered
     relisted = known.relisted.get(spec.name)
+    given_up = state.phase is Phase.STOPPING and state.then in ("again", "park")
     reachable = spec.direct is not None or (actor.incarnation is not None and actor.incarnation.direct is not None)
     return MemberSnapshot(
         name=spec.name,
@@ -138,12 +138,13 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         direct_call=observe_call(histories, spec.name, spec.route) if reachable else None,
         route=spec.route,
         through=observe(histories, spec.route, "route") if spec.route else None,
-        last_exit=actor.last_exit,
+        last_exit=actor.reason if given_up else actor.last_exit,
         oom=actor.oom,
         depends_on=spec.depends_on,
         failures=state.failures,
         foreign_port=actor.port_holder,
         planned=actor.planned,
+        given_up=given_up,
         planned_why=actor.planned_why,
         paused=actor.paused,
         hindered=kept[0],
@@ -285,8 +286,7 @@ def _fails(member: MemberSnapshot) -> bool:
 
 def _proxy_url(actor: MemberActor, theirs: str) -> str:
     """Where the proxy reaches it, when that is another place than where it is checked."""
-    living = actor.incarnation.direct if actor.incarnation is not None else None
-    return elsewhere(living or actor.spec.direct, theirs)
+    return elsewhere((actor.incarnation.direct if actor.incarnation is not None else None) or actor.spec.direct, theirs)
 
 
 def _budget(actor: MemberActor, now: Instant) -> Instant | None:

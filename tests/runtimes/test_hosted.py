@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -248,6 +249,20 @@ async def test_the_next_watchdog_adopts_what_the_gateway_still_runs_with_its_gen
         later.number(Incarnation("time", 10, "f1", 88))
         (known,) = await HostedRuntime(state, INSTANCE).owned([TIME])
         assert (known.generation, known.pid) == (10, 88)
+
+
+async def test_a_hosted_server_began_when_its_process_did_however_late_that_is_heard(state: Path) -> None:
+    """Its first lines were of no run, and one that waits for a login was ended as one that is only slow."""
+    own, before = os.getpid(), time.time()
+    async with fake_gateway(state) as gateway:
+        gateway.put("time", pid=own)
+        runtime = HostedRuntime(state, INSTANCE)
+        begun = await runtime.start(TIME, 1)
+        assert begun.started_at is not None
+        assert begun.started_at < before
+        (known,) = await HostedRuntime(state, INSTANCE).owned([TIME])
+        assert known.started_at is not None
+        assert abs(known.started_at - begun.started_at) < 1.0
 
 
 async def test_without_a_gateway_nothing_is_owned_a_stop_is_done_and_a_start_fails_with_the_reason(

@@ -8,7 +8,7 @@ import pytest
 
 from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.advice import ADVICE
-from mcpwatch.watchdog.finding import Finding, Findings
+from mcpwatch.watchdog.finding import DOWN, Finding, Findings
 from mcpwatch.watchdog.ladder import Attempt, Step
 from mcpwatch.watchdog.repair import Act, RepairDecision, decide_repairs
 
@@ -123,3 +123,17 @@ def test_what_repairs_did_not_help_is_left_to_a_person_with_a_place_to_look_at()
         assert (shown.rung, shown.hold) == (None, "")
         assert shown.next == f"left to a person: repairs did not help{words}"
         assert [act.step.rung for act in decision.acts] == ["quarantine"]
+
+
+def test_a_cause_lasts_until_its_repair_is_proved_though_nothing_can_be_seen_of_it_meanwhile() -> None:
+    """The status said "none", or that the member is down, while we ended it ourselves."""
+    act = Act(Step("restart", "fetch"), (HUNG,))
+    tried = Attempt(Instant(990.0), HUNG.about, HUNG.cause, act.step)
+    ended = replace(HUNG, cause="member_down", text=DOWN, rung=None)
+    for seen in ((), (ended,)):
+        (shown,) = decide_repairs(Findings(seen), (tried,), NOW, (act,)).shown
+        assert (shown.cause, shown.next) == ("member_hung", "restart the member (it is being done)")
+    crashed = replace(ended, text=f"{DOWN}: exited with code 3")
+    assert [one.text for one in decide_repairs(Findings((crashed,)), (tried,), NOW, (act,)).shown] == [crashed.text]
+    proved = replace(tried, outcome="proved", ended=NOW)
+    assert decide_repairs(Findings(), (proved,), NOW, (act,)).shown == ()

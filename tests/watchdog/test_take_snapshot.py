@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mcpwatch.model.incarnation import Incarnation
-from mcpwatch.model.member import MemberState, Phase, Streaks, Verdict, Want
+from mcpwatch.model.member import MemberState, Phase, Streaks, Then, Verdict, Want
 from mcpwatch.model.probe import Outcome, ProbeResult, Symptom, Target
 from mcpwatch.model.spec import CheckSpec, MemberSpec, Plan, ProxySpec, RestartPolicy, Traits, UpstreamSpec
 from mcpwatch.model.time import Instant, WallTime
@@ -360,3 +360,10 @@ def test_one_check_that_fails_is_seen_before_any_threshold_is_passed_also_when_t
     assert observed(direct_mcp=WELL, direct_canary=shaky).ails
     assert observed(direct_mcp=WELL, direct_canary=renew(shaky, 4)).ails
     assert not observed(direct_mcp=WELL, direct_canary=CheckHistory()).ails
+
+
+@pytest.mark.parametrize("then", ["again", "park", "rest", "start"])
+def test_one_that_is_being_ended_because_its_start_failed_stays_down_and_says_why(then: Then) -> None:
+    """Its cause was gone for as long as its end took, at each try anew."""
+    one = member(state=replace(RUNNING, phase=Phase.STOPPING, then=then), reason="not ready within 4s", last_exit="")
+    assert (one.down, one.last_exit) == ((True, "not ready within 4s") if then in ("again", "park") else (False, ""))
