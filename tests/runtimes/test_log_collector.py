@@ -225,12 +225,19 @@ def test_a_test_of_the_collector_that_fails_leaves_no_process(tmp_path: Path, mo
     monkeypatch.setattr(sys.modules[__name__], "KILLER", leaves_one)
     with pytest.raises(AssertionError):
         collector_killed(tmp_path, kills=1, seed=1)
-    marked = (entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    left: list[Path] = []
-    for path in marked:
+    deadline = time.monotonic() + 10.0
+    while left(str(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # who was killed may still be ending
+    assert left(str(tmp_path)) == []
+
+
+def left(word: str) -> list[Path]:
+    """The processes whose command line has this word."""
+    found: list[Path] = []
+    for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            left += [path] if str(tmp_path).encode() in path.read_bytes() else []
-    assert left == []
+            found += [entry] if entry.name.isdecimal() and word.encode() in (entry / "cmdline").read_bytes() else []
+    return found
 
 
 @pytest.mark.parametrize("lines_ahead", [0, 1, 7])
