@@ -183,6 +183,7 @@ async def test_a_reload_keeps_alerts_silences_and_what_waits():
         assert len((await room.call("GET", "/silences"))["silences"]) == 1
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("status", [200, 202, 204, 400, 401, 404, 410, 429, 500, 502, 503])
 async def test_nobody_is_said_to_be_told_who_is_not(status: int):
     """Whether it has the message, may still get it, or never will: also after a restart, and on the command line."""

@@ -28,6 +28,7 @@ print(wrong)
 """
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("time", range(6))
 def test_threads_that_are_the_first_to_use_a_shape_do_not_end_the_process(time: int) -> None:
     """Msgspec builds what it knows of a class at the first use, and crashed in half of these runs where another was in it."""

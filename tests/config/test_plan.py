@@ -434,6 +434,7 @@ RULES = (
 )
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(("rules", "shown"), RULES)
 @pytest.mark.parametrize("asked", ["tool: {}", "expect: {{tools: [{}]}}"])
 @pytest.mark.parametrize("vantages", ["", "vantages: direct", "vantages: [direct, route]"])

@@ -74,6 +74,7 @@ async def begun(tmp_path: Path, name: str, leave: str, end: str) -> tuple[Child,
     return child, int(file.read_text(encoding="utf-8")), ended
 
 
+@pytest.mark.sample(3)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE.keys())
 @pytest.mark.parametrize("end", ["stop", "crash"])

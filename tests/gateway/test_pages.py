@@ -109,6 +109,7 @@ async def test_no_counter_goes_back_when_a_session_ends_or_a_reload_takes_a_memb
         await fleet.stop()
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("change", [
     {"start_grace": 90.0}, {"restart": RestartPolicy(condition="never")}, {"limits": ServingLimits(start=5.0)},
     {"limits": ServingLimits(call=7.0)}, {"limits": ServingLimits(body=1000, sessions_per_token=3)},

@@ -51,6 +51,7 @@ def ask(member: ServedMember, peer: GatewayPeer, number: int, tool: str, **argum
     return answer
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("line", "times"),
     [
@@ -71,6 +72,7 @@ async def test_a_bad_line_is_counted_and_the_server_goes_on(line: bytes, times: 
         assert (member.counts.polluted, member.main.generation) == (1, before)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("member_id", [b"9" * 4301, b"[1]", b'"' + b"7" * 5000 + b'"', b"-1", b"1e400"])
 async def test_an_answer_to_nobody_is_no_end_of_the_reader(member_id: bytes) -> None:
     async with tiny() as member:

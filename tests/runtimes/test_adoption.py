@@ -59,6 +59,7 @@ def forget(path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "generation": 3, "pid": 4, "ticks": 5, "ended": True}))
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("harm", [drop, spoil, renew, forget], ids=["deleted", "broken", "of a newer version", "out of date"])
 async def test_a_member_whose_record_is_of_no_use_is_taken_over_by_its_mark_and_not_restarted(
     tmp_path: Path, harm: Callable[[Path], None]

@@ -125,6 +125,7 @@ def test_one_look_reads_the_sockets_of_a_network_once_and_a_later_one_again(monk
         assert len(read) == 2
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("ours", "theirs", "how"),
     [

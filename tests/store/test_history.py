@@ -90,6 +90,7 @@ def test_the_command_prints_a_table_or_json_without_a_daemon(store: Path):
     assert shown[1]["worst_hour"] is None
 
 
+@pytest.mark.slow
 def test_a_wrong_question_is_one_line(tmp_path: Path):
     for words in (("--since", "yesterday"), ()):
         refused = command(tmp_path, *words)

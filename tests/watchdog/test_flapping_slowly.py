@@ -82,7 +82,7 @@ def test_what_another_incarnation_or_another_proxy_did_counts_for_none() -> None
         assert again.flapping is flaps
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("fault", ["refuse", "broken", "auth", "overloaded"])
 @pytest.mark.parametrize("seconds", [7.0, 15.0])
 def test_a_member_that_comes_and_goes_is_told_as_flapping_and_nothing_is_restarted(

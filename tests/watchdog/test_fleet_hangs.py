@@ -73,6 +73,7 @@ def test_nor_is_it_after_a_hang_of_any_length(monkeypatch: pytest.MonkeyPatch, i
         hung(monkeypatch, interval, timeout, 1.0 + seed % 30 + random.Random(seed).random(), 1000 + seed)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("interval", "timeout"), TIMES)
 def test_one_that_hangs_for_good_is_still_restarted_soon(monkeypatch: pytest.MonkeyPatch, interval: float, timeout: float) -> None:
     monkeypatch.setattr(world_prober, "INTERVAL", interval)

@@ -141,6 +141,7 @@ def test_a_hosted_server_that_refuses_its_gateway_at_a_start_is_named_by_that_an
     run(story)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("pause", [0.0, 0.02, 0.06, 0.1, 0.3, 1.0, 5.0])
 def test_a_stopped_hosted_server_that_is_started_while_its_gateway_is_replaced_starts_once(pause: float) -> None:
     async def story(loop: VirtualLoop, clock: VirtualClock) -> None:

@@ -313,7 +313,7 @@ def test_a_proxy_that_finds_no_way_by_our_own_url_is_restarted_once_at_most(word
     staged(TBXARK, [Server("a", "process", no_way=words if restarts else ""), Server("b", "process")], play)
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("when", ["from the start", "later"])
 @pytest.mark.parametrize("traits", [TBXARK, GATEWAY])
 def test_nobody_is_restarted_because_his_name_leads_nowhere(when: str, traits: Traits) -> None:

@@ -81,7 +81,7 @@ def test_what_ran_below_it_and_ended_is_reason_enough() -> None:
     assert one(replace(FETCH, direct=seen, through=None, child_ended=True), PROXY).rung == "restart"
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("traits", "kind"),
     [(GATEWAY, "process"), (GATEWAY, "url"), (GATEWAY, "hosted"), (BOXED, "process"), (BOXED, "url"), (BOXED, "inside")],

@@ -57,6 +57,7 @@ class Engine(StepRuntime):
         return await super().start(spec, generation)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("held", [0.5, 3.0, 45.0, 100.0, 1000.3, 3000.0])
 @pytest.mark.parametrize("runtime", ["process", "docker"])
 def test_a_port_that_came_free_is_taken_within_a_second_however_long_others_held_it(runtime: str, held: float) -> None:

@@ -68,7 +68,7 @@ def test_a_member_that_leaves_the_plan_is_forgotten() -> None:
 INITIALIZED = "Invalid Request: Server already initialized"
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("traits", [GATEWAY, TBXARK])
 @pytest.mark.parametrize("words", [INITIALIZED, "only one session at a time", "session limit of 1 reached", "busy"])
 def test_one_that_refuses_a_second_session_keeps_its_clients_and_is_checked_through_the_proxy_only(
@@ -198,6 +198,7 @@ FREE = (
 )  # fmt: skip
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("stage", list(Stage))
 @pytest.mark.parametrize(("symptom", "status"), [(Symptom.RPC_ERROR, None), (Symptom.HTTP_STATUS, 500), (Symptom.HTTP_STATUS, 409)])
 def test_one_whose_only_session_others_have_is_busy_and_is_not_restarted_whoever_they_are(
@@ -245,7 +246,7 @@ def test_who_has_the_only_session_is_told_as_far_as_that_is_known(words: str) ->
         assert words in found.text
 
 
-@pytest.mark.sample
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["process", "url", "hosted"])
 @pytest.mark.parametrize("from_its_start", [False, True])
 def test_a_fleet_leaves_a_stranger_the_only_session_for_as_long_as_that_is_there(kind: Kind, *, from_its_start: bool) -> None:
