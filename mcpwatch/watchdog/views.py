@@ -14,6 +14,9 @@ from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.evaluate import route_verdict
 from mcpwatch.watchdog.history import Histories
 
+GONE = frozenset({"child_died", "stale_session"})
+"""Causes that say that nothing is behind a route, whatever its proxy answers."""
+
 
 def probe_views(histories: Histories, subject: str, vantage: str) -> tuple[ProbeView, ...]:
     """The latest probes of a subject from a vantage."""
@@ -83,7 +86,14 @@ def verdict_of(
     """The verdict of a route as shown."""
     starting = any(found.cause == "starting" and found.explains(route=route.name) for found in diagnoses)
     excused = starting or any(one is not None and one.planned for one in (actor, proxy))
-    return route_verdict(histories, route.name, actor.state if actor else None, proxy.state if proxy else None, excused=excused)
+    verdict = route_verdict(histories, route.name, actor.state if actor else None, proxy.state if proxy else None, excused=excused)
+    answers = verdict in (Verdict.HEALTHY, Verdict.DEGRADED)
+    return Verdict.UNHEALTHY if answers and _from_memory(route, diagnoses) is not None else verdict
+
+
+def _from_memory(route: RouteSpec, diagnoses: tuple[Diagnosis, ...]) -> Diagnosis | None:
+    """Why nothing is served by a route that answers: its proxy lists what it remembers."""
+    return next((found for found in diagnoses if found.cause in GONE and found.explains(route=route.name)), None)
 
 
 def route_view(
@@ -104,6 +114,8 @@ def route_view(
     if verdict is Verdict.UNHEALTHY and fallen is not None:
         ended = fallen.last_exit if fallen.state.phase is not Phase.STOPPING else ""  # else it is of an earlier life
         symptom, message = "upstream_down", f"{fallen.spec.name}: {ended or fallen.state.phase}"
+    elif verdict is Verdict.UNHEALTHY and bad is None and (gone := _from_memory(route, diagnoses)) is not None:
+        symptom, message = "upstream_down", gone.text
     tools, tokens = next(((len(result.tools), result.tokens) for result in results if result.tools is not None), (None, None))
     successes = [history.last_success for _, history in found if history.last_success is not None]
     return RouteView(

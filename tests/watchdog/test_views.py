@@ -14,7 +14,7 @@ from mcpwatch.model.spec import MemberSpec, RouteSpec
 from mcpwatch.model.time import Instant, WallTime
 from mcpwatch.model.view import Diagnosis, MemberView, RouteView, Usage
 from mcpwatch.watchdog.history import CheckHistory, CheckKey, Histories
-from mcpwatch.watchdog.views import member_view, probe_views, route_view, verdict_of
+from mcpwatch.watchdog.views import GONE, member_view, probe_views, route_view, verdict_of
 from tests.watchdog.scenes import actor
 
 NOW, WALL = Instant(100.0), WallTime(1_000.0)
@@ -119,13 +119,25 @@ def test_a_route_is_not_judged_while_its_start_or_a_planned_restart_is_waited_fo
     assert verdict_of(ROUTE, one, None, histories, ()) is Verdict.HEALTHY
     assert verdict_of(ROUTE, one, proxy, histories, (starting,)) is Verdict.UNKNOWN
     assert verdict_of(ROUTE, one, proxy, histories, (replace(starting, affects=("other",)),)) is Verdict.HEALTHY
-    assert verdict_of(ROUTE, one, proxy, histories, (replace(starting, cause="stale_session"),)) is Verdict.HEALTHY
+    assert verdict_of(ROUTE, one, proxy, histories, (replace(starting, cause="slow"),)) is Verdict.HEALTHY
     assert verdict_of(ROUTE, None, proxy, histories, ()) is Verdict.UNKNOWN
     going = actor(SPEC, replace(RUNNING, phase=Phase.STOPPING))
     assert verdict_of(ROUTE, going, proxy, histories, ()) is Verdict.UNHEALTHY
     going.excuse("as asked")
     assert verdict_of(ROUTE, going, proxy, histories, ()) is Verdict.UNKNOWN
     assert verdict_of(ROUTE, one, going, histories, ()) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("cause", sorted(GONE))
+@pytest.mark.parametrize("verdict", [Verdict.HEALTHY, Verdict.DEGRADED])
+def test_a_route_that_only_the_memory_of_its_proxy_answers_serves_nobody(cause: str, verdict: Verdict) -> None:
+    one, proxy, histories = actor(SPEC, RUNNING), actor(PROXY, RUNNING), seen("route", mcp=history(TOOLS, verdict=verdict))
+    gone = Diagnosis(cause, "front", "the server is gone", affects=("web",))
+    found = route_view(ROUTE, one, proxy, histories, (gone,), None)
+    assert (found.verdict, found.symptom, found.message) == (Verdict.UNHEALTHY, "upstream_down", "the server is gone")
+    assert route_view(ROUTE, one, proxy, histories, (replace(gone, affects=("other",)),), None).verdict is verdict
+    cut = route_view(ROUTE, one, proxy, seen("route", mcp=history(CUT, verdict=verdict)), (gone,), None)
+    assert (cut.verdict, cut.message) == (Verdict.UNHEALTHY, CUT.message)
 
 
 def test_a_route_is_shown_with_its_tools_its_last_success_and_its_cause() -> None:
