@@ -84,7 +84,14 @@ class Moved:
     direct: Target
 
 
-RuntimeEvent = Exited | Appeared | Parked | Gone | Preparing | Paused | Hindered | Moved
+@dataclass(frozen=True, slots=True)
+class Startable:
+    """What a member runs in, which is not ours, was started by somebody: there is something to start or to take over again."""
+
+    member: str
+
+
+RuntimeEvent = Exited | Appeared | Parked | Gone | Preparing | Paused | Hindered | Moved | Startable
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,8 @@ class FleetMonitor(CheckedFleet):
         else:
             self._spawn(self.probing.ready(proof, generation), f"ready {name}")
 
-    def renew(self, actor: MemberActor) -> None:
-        """What was seen of a member that changed, or through a proxy that did, says nothing any more."""
+    def renew(self, actor: MemberActor, *, look: bool = False) -> None:
+        """What was seen of a member that changed, or through a proxy that did, says nothing any more. `look`: look at it now."""
         checks = list(self.probing.of(actor.spec.name, "direct"))
         if actor.spec.kind == "proxy":
             checks += [one for route in self._plan().routes for one in self.probing.of(route.name, "route")]
@@ -140,6 +140,8 @@ class FleetMonitor(CheckedFleet):
             checks += self.probing.of(actor.spec.route, "route")
         for scheduled in checks:
             self.probing.renew_check(scheduled)
+        if look:
+            self._run(self.probing.of_member(actor.spec.name))
 
     def _proving(self, member: str, generation: int) -> bool:
         actor = self._actors.get(member)

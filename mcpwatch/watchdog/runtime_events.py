@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
-from mcpwatch.model.incarnation import Appeared, Exited, Gone, Hindered, Moved, Parked, Paused, Preparing, RuntimeEvent
+from mcpwatch.model.incarnation import Appeared, Exited, Gone, Hindered, Moved, Parked, Paused, Preparing, RuntimeEvent, Startable
 from mcpwatch.model.member import Phase
 from mcpwatch.model.runtime import traits_of
 from mcpwatch.ports import Runtime
@@ -43,33 +43,37 @@ class RuntimeEventRouter:
             await asyncio.sleep(REGISTRY_PAUSE)
 
     def _take(self, runtime: Runtime, event: RuntimeEvent) -> None:
+        actor = self._actors.get(event.member) if not isinstance(event, Gone) else None
         match event:
-            case Exited():
-                if (actor := self._actors.get(event.member)) is not None:
-                    self._senses.hold()
-                    tail = self._senses.tail(event.member)
-                    self._monitor.ended(event, tail)
-                    actor.exited(event, tail)
-            case Appeared():
-                if (actor := self._actors.get(event.member)) is not None:
-                    actor.appeared(event.pid, event.container)
-            case Parked():
-                if (actor := self._actors.get(event.member)) is not None:
-                    actor.tell(d.CarrierParked(self._clock.now(), actor.reason))
-            case Preparing():
-                if (actor := self._actors.get(event.member)) is not None:
-                    actor.reason = event.text
-                self._publish(MemberPreparing(at=self._clock.wall(), text=f"{event.member}: {event.text}", member=event.member))
-            case Paused():
-                if (actor := self._actors.get(event.member)) is not None:
-                    actor.paused = not event.back
-                    self._monitor.soon()
-            case Hindered():
-                self._take_hindered(event)
-            case Moved():
-                self._take_moved(event)
             case Gone():
                 self._take_gone(runtime, event)
+            case Hindered():
+                self._take_hindered(event)
+            case Preparing():
+                if actor is not None:
+                    actor.reason = event.text
+                self._publish(MemberPreparing(at=self._clock.wall(), text=f"{event.member}: {event.text}", member=event.member))
+            case _ if actor is None:
+                return
+            case Exited():
+                self._senses.hold()
+                tail = self._senses.tail(event.member)
+                self._monitor.ended(event, tail)
+                actor.exited(event, tail)
+            case Appeared():
+                actor.appeared(event.pid, event.container)
+            case Parked():
+                actor.tell(d.CarrierParked(self._clock.now(), actor.reason))
+            case Paused():
+                actor.paused = not event.back
+                if event.back:
+                    self._monitor.renew(actor, look=True)
+                self._monitor.soon()
+            case Moved():
+                self._take_moved(event)
+            case Startable():  # somebody started what it waits for: it waits no longer
+                if actor.state.phase in (Phase.BACKOFF, Phase.FAILED):
+                    actor.tell(d.DeadlinePassed(self._clock.now(), "its container was started", early=True))
 
     def _take_moved(self, event: Moved) -> None:
         actor = self._actors.get(event.member)
@@ -85,6 +89,8 @@ class RuntimeEventRouter:
         before, actor.hindered = actor.hindered[0], (event.cause, event.text)
         if before not in ("", "member_down", event.cause):
             self._over(event.member, before)
+            if not event.cause:  # what was seen while that was so says nothing of it now
+                self._monitor.renew(actor, look=True)
         if event.cause == "member_down":  # that it is down was told already; this is why it stays so
             actor.reason = event.text
         elif event.cause and event.cause != before:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.model.incarnation import Gone, Hindered, Moved, Preparing
+from mcpwatch.model.incarnation import Gone, Hindered, Moved, Preparing, Startable
 from mcpwatch.model.probe import Target
 from mcpwatch.runtimes.docker import events
 from mcpwatch.runtimes.docker.runtime import DockerRuntime
@@ -263,6 +263,16 @@ async def test_a_container_of_compose_is_watched_and_restarted_but_never_removed
         again = await lab.runtime.start(spec, 2)
         assert again.container == other
         assert docker("inspect", "-f", "{{.State.StartedAt}}", other) > began
+
+
+async def test_a_container_of_others_that_is_made_anew_is_told_as_soon_as_it_is_started(tmp_path: Path) -> None:
+    async with laboratory(tmp_path) as lab:
+        spec = lab.spec("pg", container=f"pg-{lab.instance}")
+        with pytest.raises(RuntimeFailed, match="has no container"):
+            await lab.runtime.start(spec, 1)
+        lab.foreign.append(docker("run", "-d", "--name", f"pg-{lab.instance}", IMAGE, "sleep", "600"))
+        assert await lab.event() == Startable("pg")
+        assert (await lab.runtime.start(spec, 2)).container == lab.foreign[-1]
 
 
 async def test_a_name_that_only_docker_knows_is_reached_by_address_and_asked_by_name(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from mcpwatch.model.errors import RuntimeFailed
 from mcpwatch.model.fact import MemberPreparing, Troubled
-from mcpwatch.model.incarnation import Exited, Gone, Hindered, Paused, Preparing, RuntimeEvent
+from mcpwatch.model.incarnation import Exited, Gone, Hindered, Paused, Preparing, RuntimeEvent, Startable
 from mcpwatch.model.member import Phase, Want
 from mcpwatch.model.spec import MemberSpec, PlanDiff
+from mcpwatch.model.time import Instant
 from mcpwatch.watchdog.actor import MemberActor
 from mcpwatch.watchdog.fleet import Fleet
 from mcpwatch.watchdog.runtime_events import RuntimeEventRouter
@@ -131,8 +132,8 @@ class Ears:
     def engine(self, runtime: str, gone: str) -> None:
         self.said.append((runtime, gone))
 
-    def renew(self, actor: MemberActor) -> None:
-        self.said.append(f"renew {actor.spec.name}")
+    def renew(self, actor: MemberActor, *, look: bool = False) -> None:
+        self.said.append(f"{'look at' if look else 'renew'} {actor.spec.name}")
 
     def ended(self, event: Exited, tail: tuple[str, ...]) -> None:
         self.said.append((event.member, *tail))
@@ -180,10 +181,38 @@ def test_what_an_engine_says_of_a_member_is_told_when_it_is_new_and_taken_back_i
         ]
         assert crew.actors["one"].hindered == ("", "")
         assert crew.actors["one"].reason == "no such image"
-        assert ears.said == ["soon"] * 4, "nothing new is nothing to consider"
+        assert ears.said == ["soon"] * 3 + ["look at one", "soon"], "nothing new is nothing to consider"
 
     worded = replace(pending, text="no node has room at all")
     heard("kubernetes", pending, pending, worded, Hindered("one", "image", "no such image"), Hindered("one"), play=play)
+
+
+def test_one_that_is_let_run_again_is_looked_at_anew() -> None:
+    """A restart must not answer what was seen while somebody had paused it, or had it off its network."""
+
+    def play(crew: Crew, ears: Ears) -> None:
+        assert not crew.actors["one"].paused
+        assert ears.said == ["soon", "look at one", "soon"]
+
+    heard("docker", Paused("one"), Paused("one", back=True), play=play)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_member_that_waits_for_its_container_is_started_when_somebody_starts_that(phase: Phase) -> None:
+    waits = phase in (Phase.BACKOFF, Phase.FAILED)
+
+    async def story(crew: Crew) -> None:
+        crew.put("one", want=Want.UP, phase=phase, generation=1, wake_at=Instant(crew.context.clock.now() + 60.0))
+        ears: Any = Ears()
+        router = RuntimeEventRouter(crew.actors, ears, crew.context)
+        crew.runtimes["one"].events = [Startable("one"), Startable("nobody")]
+        crew.spawn(router.follow(crew.runtimes["one"]), "follow")
+        await asyncio.sleep(0.01)
+        assert (crew.actors["one"].state.generation, crew.actors["one"].state.phase is phase) == (
+            (2, False) if waits else (1, True)
+        )
+
+    crewed((MemberSpec("one", "server", "docker", object()),), story)
 
 
 def test_what_is_said_of_a_member_that_is_not_known_is_passed_over() -> None:

@@ -104,7 +104,11 @@ class ContainerRuntime(FollowedContainers, ABC):
             loop.call_soon_threadsafe(self._events.put_nowait, Preparing(spec.name, text))
 
         launch = self.launch(host.engine, spec, generation, tell)
-        container = await asyncio.to_thread(launch.prepare)
+        self._begun.add(spec.name)
+        try:
+            container = await asyncio.to_thread(launch.prepare)
+        finally:
+            self._begun.discard(spec.name)
         live = FollowedContainer(spec.name, generation, host, container, foreign=self.foreign(spec), starting=True)
         self._live[spec.name] = live
         try:

@@ -244,7 +244,7 @@ class Engine:
 
     def events(self, since: str) -> CancellableStream[dict[str, Any]]:
         """Events of containers from `since` (`seconds.nanoseconds`) on, for ever. Ends when the connection drops."""
-        filters = {"type": ["container", "network"], "event": ["die", "oom", "pause", "unpause", "connect", "disconnect"]}
+        filters = {"type": ["container", "network"], "event": ["start", "die", "oom", "pause", "unpause", "connect", "disconnect"]}
         with self._named("listen to it"):
             return self._api.events(since=since, filters=filters, decode=True)
 

@@ -1,4 +1,4 @@
-"""The event stream of the engine in a thread of its own: ends, pauses and changed networks of containers, none lost.
+"""The event stream of the engine in a thread of its own: starts, ends, pauses and changed networks of containers, none lost.
 
 Owns: listening, resuming after a dropped connection from the last event heard, telling when the engine is away and back.
 Must not know: members.
@@ -74,7 +74,14 @@ def by_memory(code: int | None, flag: bool, ago: int | None = None) -> bool:
     return flag and code in (None, KILLED)
 
 
-Heard = ContainerEnded | Away | Back | Frozen | Rewired
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A container of this name was started, by whomever."""
+
+    name: str
+
+
+Heard = ContainerEnded | Away | Back | Frozen | Rewired | Began
 
 
 class Events:
@@ -149,6 +156,9 @@ class Events:
                 self._post(Rewired(now))
         elif action in ("pause", "unpause"):
             self._post(Frozen(container, back=action == "unpause"))
+        elif action == "start":
+            attributes = actor.get("Attributes") or {}
+            self._post(Began(str(attributes.get("name", ""))))
         elif action == "oom":
             self._oom[container] = at
         elif action == "die":

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from mcpwatch.model.errors import RuntimeFailed
-from mcpwatch.model.incarnation import Exited, Gone, Hindered, Incarnation, Moved, Paused, RuntimeEvent
+from mcpwatch.model.incarnation import Exited, Gone, Hindered, Incarnation, Moved, Paused, RuntimeEvent, Startable
 from mcpwatch.model.probe import Target
 from mcpwatch.model.spec import MemberSpec
 from mcpwatch.model.time import WallTime
 from mcpwatch.model.view import Usage
 from mcpwatch.runtimes.docker.container import Container, EngineSample, sample, usage_between
 from mcpwatch.runtimes.docker.engine import Engine
-from mcpwatch.runtimes.docker.events import Away, Back, ContainerEnded, Events, Frozen, Heard, Rewired, by_memory
+from mcpwatch.runtimes.docker.events import Away, Back, Began, ContainerEnded, Events, Frozen, Heard, Rewired, by_memory
 from mcpwatch.runtimes.docker.launch import placed, reach
 from mcpwatch.runtimes.docker.logs import ContainerLogFollower, LogFile, read_out
 from mcpwatch.runtimes.docker.refusal import EngineAway
@@ -84,6 +84,10 @@ class FollowedContainers:
         self._live: dict[str, FollowedContainer] = {}
         self.let_go: dict[str, int] = {}
         """By member, which run of a container that is not ours the next start must replace."""
+        self._theirs: dict[tuple[str, str], str] = {}
+        """By engine and name of a container that is not ours, the member that it is."""
+        self._begun: set[str] = set()
+        """Members whose start is under way."""
         self._homes: dict[str, tuple[str, tuple[str, ...]]] = {}
         """By member, a container that is not ours and the networks that it was seen on: a run that begins off them is off them."""
         self._missing: dict[str, tuple[str, ...]] = {}
@@ -152,6 +156,9 @@ class FollowedContainers:
                 for live in self._live.values():
                     if live.container == now.id and not live.starting:
                         self._rewired(live, now)
+            case Began(name):
+                if (member := self._theirs.get((engine.where, name))) is not None and member not in (*self._live, *self._begun):
+                    self._events.put_nowait(Startable(member))
             case Back():
                 host.away = False
                 self._events.put_nowait(Gone(self.name, f"{host.engine.where} answers again", back=True))

@@ -22,7 +22,10 @@ class DockerRuntime(ContainerRuntime):
 
     def launch(self, engine: Engine, spec: MemberSpec, generation: int, tell: Tell) -> ContainerLaunch:
         """A container that ended is started again if it still fits, else made anew; one that runs is taken over."""
-        return ContainerLaunch(engine, self._instance, spec, _carrier(spec), generation, self.let_go.pop(spec.name, 0), tell)
+        carrier = _carrier(spec)
+        if carrier.container is not None:
+            self._theirs[engine.where, carrier.container] = spec.name
+        return ContainerLaunch(engine, self._instance, spec, carrier, generation, self.let_go.pop(spec.name, 0), tell)
 
     def belongs(self, container: Container, spec: MemberSpec | None) -> bool:
         """By its name; what carries a task of a swarm is no container of ours."""
