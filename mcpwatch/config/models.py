@@ -152,7 +152,9 @@ class CheckDefaults(KindSpec):
     failure_threshold: int = Field(3, ge=1, le=1000, description="Failures in a row that make the verdict unhealthy.")
     success_threshold: int = Field(1, ge=1, le=1000, description="Successes in a row that make it healthy again.")
     contract: Literal["ignore", "warn", "degrade", "quarantine"] = Field(
-        "warn", description="What a changed tool contract does: nothing, a fact, a degraded verdict, or no route until pinned."
+        "warn",
+        description="What a changed tool contract does: nothing, a fact, a degraded verdict, or an unhealthy one until pinned, "
+        "with which clients lose the route from their files; the proxy goes on serving it.",
     )
 
 

@@ -36,7 +36,7 @@ ADVICE: dict[str, str] = {
     "traced": "left to a person: let the debugger go on, or end it; no signal reaches what it has stopped",
     "frozen": "left to a person: thaw its cgroup; no signal reaches what is frozen",
     "port_shared": "left to a person: end the other program, or give one of them another port",
-    "port_taken": "left to a person: end the program that holds the port (it is started once that is free), or choose another",
+    "port_taken": "left to a person: end what holds the port, if nobody needs it (its start follows), or choose another",
     "polluted": "left to a person: have it write messages alone to its stdout, each as one line of UTF-8, and its log to stderr",
     "engine_gone": "left to a person: start the engine again; its members are looked at when it is back",
     "host_trouble": "left to a person: give the machine what it is short of",

@@ -174,9 +174,11 @@ def _refused_where_it_listens(member: MemberSnapshot, seen: Observation) -> bool
 
 
 def port_holder(member: MemberSnapshot) -> str:
-    """Who else holds the port of one that is down, empty when nothing says so."""
-    holder = member.foreign_port or ("another program" if port_refused(member.last_exit) else "")
-    return f"{holder}, not by mcpwatch" if holder.startswith("pid ") and holder.endswith(")") else holder
+    """Who else holds the port of one that is down, empty when nothing says so, or nobody is seen to listen on a port of ours."""
+    holder = member.foreign_port or ("another program" if port_refused(member.last_exit) and member.port is None else "")
+    if not (holder.startswith("pid ") and holder.endswith(")")):
+        return holder
+    return f"{holder}, {'of another mcpwatch' if '-m mcpwatch' in holder or '/mcpwatch ' in holder else 'not by mcpwatch'}"
 
 
 def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
@@ -191,6 +193,8 @@ def _down(snapshot: FleetSnapshot, member: MemberSnapshot) -> Finding:
     if member.oom:
         return member_finding(snapshot, member, "member_oom", "it was killed for using too much memory")
     text = f"{DOWN}: {member.last_exit}" if member.last_exit else DOWN
+    if port_refused(member.last_exit):
+        text += "; nobody listens there now: old connections may still be closing (TIME_WAIT)"
     return member_finding(snapshot, member, "member_down", text)
 
 

@@ -65,6 +65,9 @@ def test_another_server_on_the_members_port_is_named_with_its_pid() -> None:
     held = replace(FETCH, phase=Phase.BACKOFF, failures=1, foreign_port="pid 7 (nginx)")
     (found,) = diagnose(FleetSnapshot(Instant(100.0), (held, TIME, PROXY), "proxy")).found
     assert (found.cause, found.rung, found.text) == ("port_taken", None, "its port is held by pid 7 (nginx), not by mcpwatch")
+    other = replace(held, foreign_port="pid 7 (python -m mcpwatch.gateway --config /x.json)")
+    (found,) = diagnose(FleetSnapshot(Instant(100.0), (other, TIME, PROXY), "proxy")).found
+    assert found.text.endswith("/x.json), of another mcpwatch")
     ours = replace(held, port=8001, foreign_port="pid 7 (nginx), the member 'web'")
     (found,) = diagnose(FleetSnapshot(Instant(100.0), (ours, TIME, PROXY), "proxy")).found
     assert found.text == "its port 8001 is held by pid 7 (nginx), the member 'web'"
@@ -189,6 +192,11 @@ def test_a_finding_of_a_member_tells_what_it_rests_on_and_where_a_person_should_
         ({"last_exit": "killed by SIGSEGV"}, "member_down", "the member is down: killed by SIGSEGV"),
         ({"oom": True}, "member_oom", "it was killed for using too much memory"),
         ({"last_exit": "bind: EADDRINUSE"}, "port_taken", "its port is held by another program"),
+        (
+            {"last_exit": "bind: EADDRINUSE", "port": 9},
+            "member_down",
+            "the member is down: bind: EADDRINUSE; nobody listens there now: old connections may still be closing (TIME_WAIT)",
+        ),
         ({"planned": True}, "planned_restart", "it is being restarted as asked"),
         ({"paused": True, "oom": True}, "paused", "its container is paused"),
     ],
