@@ -82,6 +82,11 @@ class KnownMember:
         return (runtime.supervises(self.spec) if shares(runtime) else runtime.supervision) == "theirs"
 
     @property
+    def reachable(self) -> bool:
+        """Whether it can be asked without the proxy: where it answers is written, or its runtime knows."""
+        return self.spec.direct is not None or (self.incarnation is not None and self.incarnation.direct is not None)
+
+    @property
     def lives(self) -> bool:
         """Whether the present generation is known to have begun. Before that whatever answers for it is another."""
         return self.incarnation is not None and self.incarnation.generation in (None, self.state.generation)

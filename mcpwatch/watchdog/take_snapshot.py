@@ -122,11 +122,9 @@ def _observation(history: CheckHistory) -> Observation:
 
 
 def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant, way: UpstreamSpec | None) -> MemberSnapshot:
-    spec, state = actor.spec, actor.state
+    spec, state, relisted = actor.spec, actor.state, known.relisted.get(actor.spec.name)
     kept = (UNKILLABLE, f"it is to stop, but {actor.cannot_stop}") if actor.cannot_stop else actor.hindered
-    relisted = known.relisted.get(spec.name)
     given_up = state.phase is Phase.STOPPING and state.then in ("again", "park")
-    reachable = spec.direct is not None or (actor.incarnation is not None and actor.incarnation.direct is not None)
     return MemberSnapshot(
         name=spec.name,
         kind=spec.kind,
@@ -134,8 +132,8 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         want=state.want,
         phase=state.phase,
         started_at=actor.started_at if not spec.carried.watched else None,
-        direct=observe(histories, spec.name, "direct") if reachable else None,
-        direct_call=observe_call(histories, spec.name, spec.route) if reachable else None,
+        direct=observe(histories, spec.name, "direct") if actor.reachable else None,
+        direct_call=observe_call(histories, spec.name, spec.route) if actor.reachable else None,
         route=spec.route,
         through=observe(histories, spec.route, "route") if spec.route else None,
         last_exit=actor.reason if given_up else actor.last_exit,

@@ -23,7 +23,6 @@ members:
 """
 CODE = """
 import sys
-import pytest
 
 from mcpwatch.left_out import StandIn, leave_out, leave_out_logging_config, leave_out_tls
 leave_out()

@@ -169,7 +169,6 @@ BOUNDED: dict[str, str] = {
     "journal.follow:Follower._take": "at most `limit` lines a turn, each cut at 64 KiB when it was stamped",
     "journal.form:past": "one bite of the file a turn",
     "journal.read:find": "halves the file, then goes through one block",
-    "runtimes.admin:_open": "a head of our own gateway, within its deadline",
     "runtimes.log_collector:LogCollector._make_room": "over streams that are open",
     "runtimes.log_collector:LogCollector._heard": "over records of the kernel, at most as many as were read at once",
     "runtimes.log_stamper:LogStamper._append": "one block, written in as many calls as the kernel wants",
