@@ -94,7 +94,7 @@ def test_a_server_that_was_stopped_stays_down_when_its_configuration_or_its_gate
 SLOW = {
     "what the old gateway runs is read": ("mcpwatch.runtimes.hosted:HostedRuntime._look", 0.7),
     "the processes are read": ("mcpwatch.runtimes.process:ProcessRuntime.owned", 1.5),
-    "each word to a gateway": ("mcpwatch.runtimes.admin:request", 0.4),
+    "each word to a gateway": ("mcpwatch.runtimes.admin:AdminSocket.request", 0.4),
     "each member's turn": ("mcpwatch.watchdog.planned_fleet:others_first", 1.0),
     "each start": ("mcpwatch.watchdog.actor:MemberActor._start", 1.0),
     "each stop": ("mcpwatch.watchdog.actor:MemberActor._stop", 1.0),
