@@ -43,6 +43,8 @@ def outdated(snapshot: FleetSnapshot, member: MemberSnapshot) -> str:
 
 def _since_then(member: MemberSnapshot, direct: Observation, through: Observation) -> tuple[frozenset[str], frozenset[str]]:
     """Tools that the member lists since the proxy began, and that it lists otherwise, where the proxy shows the list of before."""
+    if not member.listed_before:  # no list is read for members that list what they listed then
+        return frozenset(), frozenset()
     then, now, shown = _tools(member.listed_before), _tools(_contract(direct)), _tools(_contract(through))
     new = frozenset(now.keys() - then.keys() - shown.keys() if then and then.keys() <= shown.keys() and not member.picked else ())
     return new, frozenset(name for name in then.keys() & now.keys() if then[name] != now[name] and shown.get(name) == then[name])

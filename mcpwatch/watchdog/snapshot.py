@@ -211,7 +211,7 @@ class MemberSnapshot:
     """The one wire over which the proxy asks it, whatever it speaks; empty when that finds out, or it is not known."""
     listed_before: str = ""  # the contract that it listed when the proxy began, where it lists another one since `relisted_at`
     relisted_at: Instant | None = None
-    picked: bool = False  # only tools that are named are shown of it
+    picked: bool = False  # only tools that are named are shown of it; looked up where it lists another contract since
     budget_at: Instant | None = None  # when its restart budget allows a restart again; `None`: now
 
     @property

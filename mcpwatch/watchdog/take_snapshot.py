@@ -159,7 +159,7 @@ def _member(actor: MemberActor, histories: Histories, known: Known, now: Instant
         budget_at=_budget(actor, now),
         listed_before=relisted.contract if relisted is not None else "",
         relisted_at=Instant(now - (known.wall - relisted.at)) if relisted is not None else None,
-        picked=way is not None and way.picks_tools,
+        picked=relisted is not None and way is not None and way.picks_tools,
     )
 
 
