@@ -14,6 +14,7 @@ from pydantic import Field
 
 from mcpwatch.model.proxy import LogHint, RenderedFile
 from mcpwatch.model.spec import ProxySpec, Traits, UpstreamSpec
+from mcpwatch.model.wire import NOT_UTF8, SPREAD
 from mcpwatch.ports import ProxyKind
 from mcpwatch.registry import Kind, KindSpec
 from mcpwatch.units import Size, Span
@@ -21,8 +22,7 @@ from mcpwatch.units import Size, Span
 EXHAUSTED = re.compile(r"too many open files|out of system resource|EMFILE", re.IGNORECASE)
 """By these words a proxy says that it has no file descriptor left."""
 _POLLUTED = re.compile(
-    r" WARNING (?P<member>[^ :]+): (?P<text>stdout holds (?:a line that is no JSON-RPC message|bytes that are not UTF-8"
-    r"|a JSON-RPC message that is spread over several lines): .*)"
+    rf" WARNING (?P<member>[^ :]+): (?P<text>stdout holds (?:a line that is no JSON-RPC message|{NOT_UTF8}|{SPREAD}): .*)"
 )
 _UNASKED = re.compile(
     r" WARNING (?P<member>[^ :]+): (?P<text>answers (?:a request that was|\d+ more requests that were) not sent, .*)"

@@ -12,9 +12,9 @@ from mcpwatch.model.member import Phase
 from mcpwatch.model.probe import Symptom
 from mcpwatch.model.session_words import waits_for_login
 from mcpwatch.model.symptom import DOOR_STAGES
+from mcpwatch.model.wire import SPREAD
 from mcpwatch.watchdog.diagnose_symptom import (
     LATE_LINE,
-    SPREAD,
     by_symptom,
     cut_short,
     exhausted,

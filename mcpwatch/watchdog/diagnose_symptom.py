@@ -13,6 +13,7 @@ from mcpwatch.model.probe import NO_TOKEN, Stage, Symptom
 from mcpwatch.model.session_words import KEPT
 from mcpwatch.model.symptom import CALLS
 from mcpwatch.model.time import Instant
+from mcpwatch.model.wire import NOT_UTF8, SPREAD
 from mcpwatch.watchdog.doubt import doubt
 from mcpwatch.watchdog.evidence import evidence_with_log
 from mcpwatch.watchdog.finding import Finding, Rung
@@ -26,9 +27,7 @@ from mcpwatch.watchdog.unfit import foreign
 
 LATE_LINE = 15.0
 """Seconds before the end of the first failing probe within which a line may have been the trouble of that probe."""
-SPREAD = "spread over several lines"
-"""What the gateway says of a server's messages that no client can read."""
-_GARBLED = re.compile(rf"answered with (?:a JSON-RPC message that is {SPREAD}|bytes that are not UTF-8)")
+_GARBLED = re.compile(rf"answered with (?:{SPREAD}|{NOT_UTF8})")
 _SPOKEN = frozenset({Stage.ENDPOINT, Stage.DISCOVER, Stage.INITIALIZE, Stage.INITIALIZED, Stage.PING, Stage.TOOLS_LIST})
 """Stages that are over only when something was answered."""
 MOVED = "it runs and answers, but not at the path of its url, which may be wrong or have changed with an upgrade"
@@ -187,7 +186,7 @@ def stdout_fault(line: str) -> str:
     """What a server writes to its stdout, by the proxy's line about it, and what its author can do."""
     if SPREAD in line:
         return "each message over several lines of its stdout: it has to print each as one line, as JSON without line breaks"
-    if "not UTF-8" in line:
+    if NOT_UTF8 in line:
         return "bytes to its stdout that are not UTF-8: it has to print UTF-8 whatever the locale is (for Python: PYTHONUTF8=1)"
     return "lines to its stdout that are no messages"
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpwatch.gateway.upstream.answer_record import Counts
-from mcpwatch.gateway.upstream.pollution import NOT_UTF8, SPREAD, SPREAD_LINES, NoMessages
+from mcpwatch.gateway.upstream.pollution import SPREAD_LINES, NoMessages
+from mcpwatch.model.wire import NOT_UTF8, SPREAD
 from mcpwatch.proxies.gateway import Gateway
 from tests.gateway.test_answer_record import Client, Link
 

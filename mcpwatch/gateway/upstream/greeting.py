@@ -15,7 +15,7 @@ from mcpwatch.gateway.protocol.call import Peer
 from mcpwatch.gateway.upstream.link import LinkFailed
 from mcpwatch.gateway.upstream.mux import Mux
 from mcpwatch.gateway.upstream.own_requests import DISCOVER, Handshake, PendingReply
-from mcpwatch.gateway.upstream.pollution import SPREAD
+from mcpwatch.model.wire import SPREAD
 
 REASON = 500
 """Characters that are kept of what a member says of itself."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import cast
 
 from mcpwatch.gateway.upstream.answer_record import Counts
+from mcpwatch.model.wire import NOT_UTF8, SPREAD
 
 SHOWN = 5
 """Lines told one by one."""
@@ -28,11 +29,6 @@ log = logging.getLogger("mcpwatch.gateway")
 NO_MESSAGE = "stdout holds a line that is no JSON-RPC message", "stdout holds %d more lines that are no JSON-RPC message, the last"
 UNASKED = "answers a request that was not sent, by its id", "answers %d more requests that were not sent, the last by its id"
 """The words for one, and for more."""
-
-
-NOT_UTF8 = "bytes that are not UTF-8"
-SPREAD = "a JSON-RPC message that is spread over several lines"
-"""What is told of a text that would be a message, written otherwise."""
 SPREAD_LINES, SPREAD_BYTES = 2000, 256 * 1024
 """Lines, and bytes, of one that is looked at."""
 
